@@ -1,0 +1,32 @@
+//! Processes: every program that hwb starts is started here.
+//!
+//! Foreign code (build backends, compilers, shells of a recipe) runs in a session of a [`Sandbox`]; the few trusted
+//! programs of the host (git, credential helpers) run through [`host`]. Both end with everything they started: by
+//! their own end, by a [`Cancel`], by a deadline, or because hwb itself was killed.
+//!
+//! In reading order:
+//!
+//! - [`spec`]: what a session may see and what a command is, as plain values.
+//! - [`session`]: the traits of a strategy, how a command ends, what can go wrong.
+//! - [`cancel`]: stopping a command from another thread; [`signals`]: doing so for Ctrl-C.
+//! - [`host_process`]: the strategy behind isolation `none` and `venv`.
+//! - [`host`]: trusted programs.
+//!
+//! The calls that the compiler cannot check stand in the private module `os`, one in each function.
+
+pub mod cancel;
+pub mod host;
+pub mod host_process;
+pub mod session;
+pub mod signals;
+pub mod spec;
+
+mod os;
+mod process;
+
+pub use self::cancel::Cancel;
+pub use self::host_process::HostProcess;
+pub use self::session::{
+    ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,
+};
+pub use self::spec::{Access, Control, ExecSpec, Mount, Network, SessionSpec};

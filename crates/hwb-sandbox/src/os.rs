@@ -1,0 +1,162 @@
+//! The calls that the compiler cannot check, one in each function.
+//!
+//! Everything that runs between fork and exec ([`Prelude::run`]) or in a signal handler makes system calls only: it
+//! neither allocates nor takes a lock, for another thread may hold the one it would need.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::fs::Mode;
+use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal};
+
+/// Where a command finds its control pipe.
+pub(crate) const CONTROL_FD: RawFd = 3;
+
+/// The writing end of a signal handler's wake-up; -1 before there is one.
+static WAKEUP: AtomicI32 = AtomicI32::new(-1);
+
+/// What a new process does before it executes its program.
+#[derive(Debug)]
+pub(crate) struct Prelude {
+    /// Who starts it: if that has ended meanwhile, the program is not executed.
+    pub(crate) parent: Pid,
+    /// What it is sent when the thread that started it ends.
+    pub(crate) death_signal: Signal,
+    /// Descriptors that it keeps under their number.
+    pub(crate) inherited: Vec<OwnedFd>,
+    /// What becomes its descriptor 3.
+    pub(crate) control: Option<ControlEnd>,
+}
+
+/// The writing end of a control pipe, on its way to descriptor 3 of a new process.
+#[derive(Debug)]
+pub(crate) enum ControlEnd {
+    /// It has that number already.
+    InPlace(OwnedFd),
+    /// Number 3 belongs to something else here, which the new process must still find under it.
+    Elsewhere {
+        /// The writing end.
+        end: OwnedFd,
+        /// Device and inode of what has number 3.
+        occupant: (u64, u64),
+    },
+}
+
+impl ControlEnd {
+    /// Takes number 3 for `end` if it is free.
+    ///
+    /// It matters what stands there: the standard library has a pipe of its own between fork and exec, and a blind
+    /// `dup2` might hit it. Held or recognised, number 3 is never that pipe.
+    pub(crate) fn claim(end: OwnedFd) -> io::Result<Self> {
+        let claimed = rustix::io::fcntl_dupfd_cloexec(&end, CONTROL_FD)?;
+        if claimed.as_raw_fd() == CONTROL_FD {
+            return Ok(Self::InPlace(claimed));
+        }
+        match identify(CONTROL_FD) {
+            Ok(occupant) => Ok(Self::Elsewhere { end, occupant }),
+            // It was freed in between.
+            Err(rustix::io::Errno::BADF) => Err(io::ErrorKind::Interrupted.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn install(&self) -> io::Result<()> {
+        match self {
+            Self::InPlace(end) => rustix::io::fcntl_setfd(end, FdFlags::empty())?,
+            Self::Elsewhere { end, occupant } => {
+                if identify(CONTROL_FD)? != *occupant {
+                    return Err(rustix::io::Errno::INTR.into());
+                }
+                duplicate_to(end, CONTROL_FD)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prelude {
+    /// Runs between fork and exec.
+    fn run(&self) -> io::Result<()> {
+        rustix::process::set_parent_process_death_signal(Some(self.death_signal))?;
+        if rustix::process::getppid() != Some(self.parent) {
+            return Err(rustix::io::Errno::SRCH.into());
+        }
+        // A session of its own: no terminal to ask questions on, and a process group to be killed by.
+        rustix::process::setsid()?;
+        rustix::process::umask(Mode::WGRP | Mode::WOTH);
+        // What others left open above standard error is not for foreign code. Kernels before 5.11 cannot do this
+        // at once; then only what was opened without close-on-exec remains.
+        close_on_exec_from(CONTROL_FD);
+        for descriptor in &self.inherited {
+            rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
+        }
+        self.control.as_ref().map_or(Ok(()), ControlEnd::install)
+    }
+}
+
+/// Lets `command` run `prelude` before it executes its program.
+#[expect(unsafe_code, reason = "what runs between fork and exec must be async-signal-safe")]
+pub(crate) fn before_exec(command: &mut Command, prelude: Prelude) {
+    let run = move || prelude.run();
+    // SAFETY: `Prelude::run` makes system calls on values that were made before; errors are plain numbers.
+    unsafe { command.pre_exec(run) };
+}
+
+/// Device and inode of what `number` stands for.
+#[expect(unsafe_code, reason = "a descriptor that somebody else owns")]
+fn identify(number: RawFd) -> rustix::io::Result<(u64, u64)> {
+    // SAFETY: the descriptor is used for one call; if nobody has it open, the call fails and touches nothing.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    let stat = rustix::fs::fstat(descriptor)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Makes `number` another name of `descriptor`, in a process that executes a program next.
+#[expect(unsafe_code, reason = "replaces a descriptor that somebody else owns")]
+fn duplicate_to(descriptor: &OwnedFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: runs in the new process only, where nobody uses the old `number` before the program is executed.
+    let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Marks every descriptor from `first` on as to be closed at exec.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn close_on_exec_from(first: RawFd) {
+    let (from, to, flags) = (i64::from(first), i64::from(u32::MAX), i64::from(libc::CLOSE_RANGE_CLOEXEC));
+    // SAFETY: takes three numbers; descriptors stay open until exec.
+    let _result = unsafe { libc::syscall(libc::SYS_close_range, from, to, flags) };
+}
+
+/// Says what a signal handler writes to; it must stay open for ever.
+pub(crate) fn set_wakeup(descriptor: RawFd) {
+    WAKEUP.store(descriptor, Ordering::SeqCst);
+}
+
+/// Lets `signal` wake up whoever polls what [`set_wakeup`] named; its second arrival acts as by default.
+#[expect(unsafe_code, reason = "signal handlers are a C interface")]
+pub(crate) fn install_wakeup_handler(signal: i32) -> io::Result<()> {
+    let handler: extern "C" fn(i32) = wake_up;
+    // SAFETY: all zeroes is a valid `sigaction`: no flags, an empty mask, the default action.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
+    // SAFETY: `action` lives during the call, and its handler makes one system call only.
+    let result = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[expect(unsafe_code, reason = "a descriptor out of a static")]
+extern "C" fn wake_up(_signal: i32) {
+    let number = WAKEUP.load(Ordering::SeqCst);
+    if number < 0 {
+        return;
+    }
+    // SAFETY: `set_wakeup` was given a descriptor that is never closed.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    // No `errno` is touched: the call is made without the C library.
+    let _full = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
+}

@@ -1,0 +1,401 @@
+//! One started process: its output is passed on, its end is awaited, what it leaves behind is ended.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::cancel::Cancel;
+use crate::os::{self, ControlEnd, Prelude};
+use crate::session::{ExitStatus, OutputSink, Running, SandboxError, Stream};
+
+/// No answer on a control pipe is longer; what is, is no answer.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) channels: Channels,
+    pub(crate) supervision: Supervision,
+    /// What messages call it.
+    pub(crate) shown: String,
+}
+
+/// The pipes beside standard output and error.
+#[derive(Debug)]
+pub(crate) enum Channels {
+    /// None; standard input is empty.
+    Closed,
+    /// Standard input.
+    Input,
+    /// Standard input, and answers on descriptor 3.
+    InputAndAnswers,
+}
+
+/// Who ends the descendants of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supervision {
+    /// We do, by its process group.
+    Group,
+}
+
+impl Supervision {
+    /// What the process is sent when hwb dies.
+    fn death_signal(self) -> Signal {
+        match self {
+            Self::Group => Signal::KILL,
+        }
+    }
+
+    /// How long it may take to end after SIGTERM.
+    fn grace(self) -> Duration {
+        match self {
+            Self::Group => Duration::from_secs(1),
+        }
+    }
+}
+
+/// A started process, the leader of its own session and process group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    program: String,
+    child: Child,
+    /// Readable once the process has ended; it is reaped only after its group was killed, so that the group's
+    /// number cannot mean anybody else.
+    pidfd: OwnedFd,
+    stdin: Option<ChildStdin>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    answers: Option<OwnedFd>,
+    answered: Vec<u8>,
+    started: Instant,
+    supervision: Supervision,
+    status: Option<ExitStatus>,
+}
+
+/// What one look at all descriptors found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Perhaps some output.
+    Running,
+    /// The process has ended.
+    Ended,
+    /// Stopping was asked for.
+    Cancelled,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+impl Process {
+    /// Starts a process.
+    pub(crate) fn start(launch: Launch) -> Result<Self, SandboxError> {
+        let program = launch.shown.clone();
+        let cwd = launch.cwd.clone();
+        loop {
+            match Self::try_start(&launch) {
+                Ok(process) => return Ok(process),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) if source.kind() == io::ErrorKind::NotFound && !cwd.is_dir() => {
+                    let step = format!("enter `{}`", cwd.display());
+                    return Err(SandboxError::Setup { step, program, source });
+                }
+                Err(source) => return Err(SandboxError::Spawn { program, source }),
+            }
+        }
+    }
+
+    fn try_start(launch: &Launch) -> io::Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "this crate is where processes are started")]
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments).env_clear().envs(&launch.env).current_dir(&launch.cwd);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(match launch.channels {
+            Channels::Closed => Stdio::null(),
+            Channels::Input | Channels::InputAndAnswers => Stdio::piped(),
+        });
+        let (answers, control) = match launch.channels {
+            Channels::Closed | Channels::Input => (None, None),
+            Channels::InputAndAnswers => {
+                let (answers, end) = pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::io::ioctl_fionbio(&answers, true)?;
+                (Some(answers), Some(ControlEnd::claim(end)?))
+            }
+        };
+        let prelude = Prelude {
+            parent: rustix::process::getpid(),
+            death_signal: launch.supervision.death_signal(),
+            inherited: Vec::new(),
+            control,
+        };
+        os::before_exec(&mut command, prelude);
+        let mut child = on_lasting_thread(move || command.spawn())??;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        for output in [&stdout, &stderr].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(output, true)?;
+        }
+        Ok(Self {
+            program: launch.shown.clone(),
+            pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?,
+            child,
+            stdin,
+            stdout,
+            stderr,
+            answers,
+            answered: Vec::new(),
+            started: Instant::now(),
+            supervision: launch.supervision,
+            status: None,
+        })
+    }
+
+    /// Waits until something happens, and passes on what was written.
+    fn turn(
+        &mut self,
+        cancel: Option<&Cancel>,
+        deadline: Option<Instant>,
+        sink: &mut dyn OutputSink,
+    ) -> io::Result<Turn> {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Rounded up, so that the deadline has passed when the poll times out.
+            let left = left + Duration::from_micros(1);
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        fds.extend(cancel.map(|cancel| PollFd::new(cancel, PollFlags::IN)));
+        let pipes = [&self.stdout, &self.stderr, &self.answers].into_iter().flatten();
+        fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => return Ok(Turn::TimedOut),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Turn::Running),
+            Err(error) => return Err(error.into()),
+        }
+        let ended = !fds[0].revents().is_empty();
+        let cancelled = cancel.is_some() && !fds[1].revents().is_empty();
+        drop(fds);
+        self.pass_on(Amount::OneChunk, sink)?;
+        Ok(match () {
+            () if cancelled => Turn::Cancelled,
+            () if ended => Turn::Ended,
+            () if deadline.is_some_and(|deadline| deadline <= Instant::now()) => Turn::TimedOut,
+            () => Turn::Running,
+        })
+    }
+
+    /// Passes on what is in the pipes by now.
+    fn pass_on(&mut self, amount: Amount, sink: &mut dyn OutputSink) -> io::Result<()> {
+        let mut to_stdout = |bytes: &[u8]| sink.write(Stream::Stdout, bytes);
+        drain(&mut self.stdout, amount, &mut to_stdout)?;
+        let mut to_stderr = |bytes: &[u8]| sink.write(Stream::Stderr, bytes);
+        drain(&mut self.stderr, amount, &mut to_stderr)?;
+        let answered = &mut self.answered;
+        drain(&mut self.answers, amount, &mut |bytes| answered.extend_from_slice(bytes))?;
+        if self.answered.len() > ANSWER_LIMIT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(())
+    }
+
+    /// The next whole line that was answered.
+    fn take_answer(&mut self) -> Option<Vec<u8>> {
+        let end = self.answered.iter().position(|&byte| byte == b'\n')?;
+        let mut line: Vec<u8> = self.answered.drain(..=end).collect();
+        line.pop();
+        Some(line)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.status.is_none() {
+            // It fails only if the group has no process left that we may signal.
+            let _gone = kill_process_group(Pid::from_child(&self.child), signal);
+        }
+    }
+
+    /// Ends what is left of the group of a process that has ended, and says how it ended.
+    fn finish(&mut self, sink: &mut dyn OutputSink) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        self.signal(Signal::KILL);
+        // What a descendant still writes while it dies is nobody's output.
+        let passed_on = self.pass_on(Amount::Everything, sink);
+        let status = self.child.wait()?;
+        let status = match (status.code(), status.signal()) {
+            (Some(code), _) => ExitStatus::Code(code),
+            (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),
+        };
+        self.status = Some(status);
+        passed_on.map(|()| status)
+    }
+
+    /// Ends the process and its group: politely, then not.
+    fn stop(&mut self, sink: &mut dyn OutputSink) -> io::Result<()> {
+        if self.status.is_some() {
+            return Ok(());
+        }
+        self.stdin = None;
+        self.signal(Signal::TERM);
+        // A stopped process would not notice.
+        self.signal(Signal::CONT);
+        let mut deadline = Some(Instant::now() + self.supervision.grace());
+        loop {
+            match self.turn(None, deadline, sink)? {
+                Turn::Ended => break,
+                Turn::TimedOut => {
+                    self.signal(Signal::KILL);
+                    deadline = None;
+                }
+                Turn::Running | Turn::Cancelled => {}
+            }
+        }
+        self.finish(sink).map(drop)
+    }
+
+    /// One turn under a cancel and a deadline; `true` if the process has ended.
+    fn attend(
+        &mut self,
+        cancel: &Cancel,
+        deadline: Option<Instant>,
+        sink: &mut dyn OutputSink,
+    ) -> Result<Turn, SandboxError> {
+        let program = self.program.clone();
+        let turn = self.turn(Some(cancel), deadline, sink);
+        let failed = |source| SandboxError::Watch { action: "watch", program: program.clone(), source };
+        match turn.map_err(failed)? {
+            Turn::Cancelled => {
+                self.stop(sink).map_err(failed)?;
+                Err(SandboxError::Cancelled { program })
+            }
+            Turn::TimedOut => {
+                let after = self.started.elapsed();
+                self.stop(sink).map_err(failed)?;
+                Err(SandboxError::TimedOut { program, after })
+            }
+            turn @ (Turn::Running | Turn::Ended) => Ok(turn),
+        }
+    }
+}
+
+impl Running for Process {
+    fn stdin(&mut self) -> Option<&mut dyn Write> {
+        self.stdin.as_mut().map(|stdin| stdin as &mut dyn Write)
+    }
+
+    fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    fn answer(
+        &mut self,
+        cancel: &Cancel,
+        deadline: Option<Instant>,
+        sink: &mut dyn OutputSink,
+    ) -> Result<Option<Vec<u8>>, SandboxError> {
+        loop {
+            if let Some(line) = self.take_answer() {
+                return Ok(Some(line));
+            }
+            if self.answers.is_none() || self.status.is_some() {
+                return Ok(None);
+            }
+            if self.attend(cancel, deadline, sink)? == Turn::Ended {
+                let program = self.program.clone();
+                let failed =
+                    |source| SandboxError::Watch { action: "read the last output of", program, source };
+                self.finish(sink).map_err(failed)?;
+            }
+        }
+    }
+
+    fn wait(
+        mut self: Box<Self>,
+        cancel: &Cancel,
+        deadline: Option<Instant>,
+        sink: &mut dyn OutputSink,
+    ) -> Result<ExitStatus, SandboxError> {
+        self.stdin = None;
+        while self.status.is_none() && self.attend(cancel, deadline, sink)? != Turn::Ended {
+            self.answered.clear();
+        }
+        let program = self.program.clone();
+        let failed = |source| SandboxError::Watch { action: "read the last output of", program, source };
+        self.finish(sink).map_err(failed)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        struct Nowhere;
+        impl OutputSink for Nowhere {
+            fn write(&mut self, _stream: Stream, _bytes: &[u8]) {}
+        }
+        // There is nobody left to tell.
+        let _stopped = self.stop(&mut Nowhere);
+    }
+}
+
+/// How much to take out of a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    OneChunk,
+    Everything,
+}
+
+/// Takes out of a non-blocking pipe what is there; closes it at its end.
+fn drain(pipe: &mut Option<OwnedFd>, amount: Amount, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = [0; 16 << 10];
+    let chunks = match amount {
+        Amount::OneChunk => 1,
+        // More than a pipe holds; bounded, for somebody may still be writing.
+        Amount::Everything => 128,
+    };
+    for _ in 0..chunks {
+        let Some(descriptor) = pipe else { break };
+        match rustix::io::read(descriptor.as_fd(), &mut buffer) {
+            Ok(0) => *pipe = None,
+            Ok(length) => take(&buffer[..length]),
+            Err(rustix::io::Errno::AGAIN) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Runs `job` on a thread that lives as long as the process.
+///
+/// The kernel sends the signal of a parent's death when the *thread* ends that started the child; a worker thread of
+/// a pool may end at any time.
+fn on_lasting_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    type Job = Box<dyn FnOnce() + Send>;
+    static STARTER: OnceLock<io::Result<mpsc::Sender<Job>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let run = move || jobs.into_iter().for_each(|job| job());
+        std::thread::Builder::new().name("process-starter".to_owned()).spawn(run).map(|_detached| sender)
+    });
+    let starter = starter.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+    let (sender, result) = mpsc::sync_channel(1);
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    let job: Job = Box::new(move || drop(sender.send(job())));
+    starter.send(job).map_err(|_unsent| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    result.recv().map_err(gone)
+}

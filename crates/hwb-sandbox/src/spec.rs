@@ -1,0 +1,80 @@
+//! What a session may see and what a command is, as plain values.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use hwb_ident::{GuestPath, HostPath};
+
+/// Whether the guest may write through a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The guest may only read, root or not.
+    ReadOnly,
+    /// The guest may read and write.
+    ReadWrite,
+}
+
+/// One directory or file of the host, seen by the guest at a path of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where the files are on the host; absolute.
+    pub host: HostPath,
+    /// Where the guest sees them; absolute.
+    pub guest: GuestPath,
+    /// What the guest may do there.
+    pub access: Access,
+}
+
+/// Network policy of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A loopback that reaches nobody else, and nothing more.
+    Denied,
+    /// The host's network.
+    Host,
+}
+
+/// Everything a session needs before its first command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Mounts, in mount order; a later one may lie below an earlier one.
+    pub mounts: Vec<Mount>,
+    /// Network policy.
+    pub network: Network,
+}
+
+/// Whether a command answers on a descriptor of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// It has standard input, output and error only.
+    None,
+    /// Its descriptor 3 is the writing end of a pipe for answers of one line each, see
+    /// [`Running::answer`](crate::Running::answer).
+    Pipe,
+}
+
+/// One command.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// Program and arguments. A program without a slash is looked for in the `PATH` of [`env`](Self::env).
+    pub argv: Vec<OsString>,
+    /// Working directory; absolute.
+    pub cwd: GuestPath,
+    /// The complete environment: nothing is inherited.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Whether it answers on descriptor 3.
+    pub control: Control,
+}
+
+/// Names the variables without their values: one of them may be a secret.
+impl fmt::Debug for ExecSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecSpec")
+            .field("argv", &self.argv)
+            .field("cwd", &self.cwd)
+            .field("env", &self.env.keys())
+            .field("control", &self.control)
+            .finish()
+    }
+}
