@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::process::{Channels, Launch, Process, Supervision};
+use crate::process::{Channels, Launch, Process, Way};
 use crate::session::{ExitStatus, OutputSink, Running as _, SandboxError, Stream};
 
 /// One run of a trusted program.
@@ -67,14 +67,13 @@ impl OutputSink for HostOutput {
 /// [`SandboxError::Spawn`] if it cannot be started, [`SandboxError::Cancelled`] and [`SandboxError::TimedOut`] if it
 /// was stopped. A program that fails by itself is no error here: look at [`HostOutput::status`].
 pub fn run(command: &HostCommand, cancel: &Cancel) -> Result<HostOutput, SandboxError> {
-    let process = Process::start(Launch {
+    let process = Process::start(&Launch {
         program: command.program.clone(),
         arguments: command.args.clone(),
         env: command.env.clone(),
         cwd: command.cwd.clone(),
         channels: Channels::Closed,
-        supervision: Supervision::Group,
-        shown: command.program.display().to_string(),
+        way: Way::Direct,
     })?;
     let deadline = command.timeout.map(|timeout| Instant::now() + timeout);
     let mut output = HostOutput { status: ExitStatus::Code(0), stdout: Vec::new(), stderr: Vec::new() };

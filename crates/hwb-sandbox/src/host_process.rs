@@ -1,8 +1,12 @@
 //! Isolation `none` and `venv`: plain processes of the host, ended with everything they started.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
-use crate::process::{Channels, Launch, Process, Supervision};
+use crate::helper::Guarantee;
+use crate::process::{Channels, Launch, Process, Way};
 use crate::session::{Guarantees, Running, Sandbox, SandboxError, Session, Visibility};
 use crate::spec::{Control, ExecSpec, Network, SessionSpec};
 
@@ -12,24 +16,56 @@ use crate::spec::{Control, ExecSpec, Network, SessionSpec};
 /// stopped, and when hwb itself dies, what it started ends with it.
 #[derive(Debug, Clone)]
 pub struct HostProcess {
-    #[expect(dead_code, reason = "namespaces come next")]
     helper: Option<PathBuf>,
 }
 
+pub(crate) const NAME: &str = "host process";
+
 impl HostProcess {
-    /// A strategy that needs no help: it can enforce neither a network policy nor mounts.
+    /// A strategy without helper: it can enforce neither a network policy nor mounts, and a descendant that left the
+    /// session of its command outlives it.
     pub fn plain() -> Self {
         Self { helper: None }
     }
 
-    /// A strategy with `helper`, a binary that calls `helper_main` when its first argument is
-    /// `__hwb-sandbox`.
+    /// A strategy with `helper`, the path of a binary that calls [`helper_main`](crate::helper_main) when its first
+    /// argument is [`HELPER_ARGUMENT`](crate::HELPER_ARGUMENT).
     pub fn with_helper(helper: impl Into<PathBuf>) -> Self {
         Self { helper: Some(helper.into()) }
     }
-}
 
-const NAME: &str = "host process";
+    /// Tries whether this machine can enforce `spec`, by entering such a session and leaving it. Takes milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of a command in such a session, [`SandboxError::Unsupported`] above all.
+    pub fn probe(&self, spec: &SessionSpec) -> Result<(), SandboxError> {
+        self.check(spec)?;
+        let Some(helper) = &self.helper else {
+            return Ok(());
+        };
+        let mut process = Process::start(&Launch {
+            program: OsString::new(),
+            arguments: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: "/".into(),
+            channels: Channels::Closed,
+            way: Way::Helper { helper: helper.clone(), session: spec.clone() },
+        })?;
+        process.close_stdin();
+        Ok(())
+    }
+
+    /// Refuses what needs a helper that is not there.
+    fn check(&self, spec: &SessionSpec) -> Result<(), SandboxError> {
+        let demand = match (&self.helper, spec.network, spec.mounts.as_slice()) {
+            (Some(_), _, _) | (None, Network::Host, []) => return Ok(()),
+            (None, Network::Denied, _) => Guarantee::NoNetwork.demand(),
+            (None, Network::Host, _) => Guarantee::PrivateMounts.demand(),
+        };
+        Err(SandboxError::Unsupported { sandbox: NAME, demand, source: None })
+    }
+}
 
 impl Sandbox for HostProcess {
     fn name(&self) -> &'static str {
@@ -37,29 +73,34 @@ impl Sandbox for HostProcess {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees { network: Network::Host, filesystem: Visibility::WholeHost }
+        let network = if self.helper.is_some() { Network::Denied } else { Network::Host };
+        Guarantees { network, filesystem: Visibility::WholeHost }
     }
 
     fn start(&self, spec: &SessionSpec) -> Result<Box<dyn Session>, SandboxError> {
-        let refuse = |demand| Err(SandboxError::Unsupported { sandbox: NAME, demand, source: None });
-        match spec {
-            SessionSpec { network: Network::Denied, .. } => refuse("a build without network"),
-            SessionSpec { mounts, .. } if !mounts.is_empty() => refuse("private mounts"),
-            SessionSpec { .. } => Ok(Box::new(HostSession {})),
-        }
+        self.check(spec)?;
+        let way = match &self.helper {
+            None => Way::Direct,
+            Some(helper) => Way::Helper { helper: helper.clone(), session: spec.clone() },
+        };
+        Ok(Box::new(HostSession { way }))
     }
 }
 
-/// A session of plain processes.
+/// A session of processes of the host; each command enters the namespaces anew.
 #[derive(Debug)]
-struct HostSession {}
+struct HostSession {
+    way: Way,
+}
 
 impl Session for HostSession {
     fn start(&mut self, spec: &ExecSpec) -> Result<Box<dyn Running>, SandboxError> {
         let mut argv = spec.argv.iter().cloned();
-        let program = argv.next().unwrap_or_default();
-        let shown = program.display().to_string();
-        let process = Process::start(Launch {
+        let program = argv.next().filter(|program| !program.is_empty()).ok_or_else(|| {
+            let source = io::ErrorKind::InvalidInput.into();
+            SandboxError::Spawn { program: String::new(), source }
+        })?;
+        let process = Process::start(&Launch {
             program,
             arguments: argv.collect(),
             env: spec.env.clone(),
@@ -68,8 +109,7 @@ impl Session for HostSession {
                 Control::None => Channels::Input,
                 Control::Pipe => Channels::InputAndAnswers,
             },
-            supervision: Supervision::Group,
-            shown,
+            way: self.way.clone(),
         })?;
         Ok(Box::new(process))
     }
@@ -77,8 +117,6 @@ impl Session for HostSession {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::ffi::OsString;
     use std::time::Instant;
 
     use hwb_ident::GuestPath;
@@ -166,7 +204,12 @@ mod tests {
     fn keeps_other_descriptors_from_a_command() {
         let leaky = std::fs::File::open("/dev/null").unwrap();
         rustix::io::fcntl_setfd(&leaky, rustix::io::FdFlags::empty()).unwrap();
-        check("ls /proc/$$/fd | sort -n | tr '\\n' ' '", ExitStatus::Code(0), "0 1 2 ", "");
+        check(
+            "for fd in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo $fd; done; true",
+            ExitStatus::Code(0),
+            "",
+            "",
+        );
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! - [`session`]: the traits of a strategy, how a command ends, what can go wrong.
 //! - [`cancel`]: stopping a command from another thread; [`signals`]: doing so for Ctrl-C.
 //! - [`host_process`]: the strategy behind isolation `none` and `venv`.
+//! - [`helper`]: what stands between hwb and a command: namespaces, mounts, and the end of all descendants.
 //! - [`host`]: trusted programs.
 //!
 //! The calls that the compiler cannot check stand in the private module `os`, one in each function.
 
 pub mod cancel;
+pub mod helper;
 pub mod host;
 pub mod host_process;
 pub mod session;
@@ -25,6 +27,7 @@ mod os;
 mod process;
 
 pub use self::cancel::Cancel;
+pub use self::helper::{HELPER_ARGUMENT, helper_main};
 pub use self::host_process::HostProcess;
 pub use self::session::{
     ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,

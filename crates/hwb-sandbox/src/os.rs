@@ -4,7 +4,7 @@
 //! neither allocates nor takes a lock, for another thread may hold the one it would need.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
+use rustix::thread::UnshareFlags;
+
+use crate::signals::Again;
 
 /// Where a command finds its control pipe.
 pub(crate) const CONTROL_FD: RawFd = 3;
@@ -115,10 +118,11 @@ fn identify(number: RawFd) -> rustix::io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Makes `number` another name of `descriptor`, in a process that executes a program next.
+/// Makes `number` another name of `descriptor`, in a process where nobody else uses `number`: between fork and exec,
+/// and in the helper.
 #[expect(unsafe_code, reason = "replaces a descriptor that somebody else owns")]
-fn duplicate_to(descriptor: &OwnedFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: runs in the new process only, where nobody uses the old `number` before the program is executed.
+pub(crate) fn duplicate_to(descriptor: &OwnedFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: the callers own the whole process, with its only thread.
     let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -131,22 +135,81 @@ fn close_on_exec_from(first: RawFd) {
     let _result = unsafe { libc::syscall(libc::SYS_close_range, from, to, flags) };
 }
 
+/// Takes over a descriptor that this process was started with.
+#[expect(unsafe_code, reason = "its number came as an argument")]
+pub(crate) fn adopt(number: RawFd) -> OwnedFd {
+    // SAFETY: hwb passed it on for the helper, which takes each of its numbers once; a wrong one fails when it is used.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Enters new namespaces.
+#[expect(unsafe_code, reason = "sharing of descriptors could be undone between threads")]
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
+    // SAFETY: no flag that is passed here concerns descriptors, and the helper has one thread.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// What a change of a mount concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// This mount.
+    Mount,
+    /// This mount and all below it.
+    Tree,
+}
+
+/// Makes a mount read-only, for root too; mount_setattr(2), since Linux 5.12.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+pub(crate) fn set_read_only(mount: &OwnedFd, extent: Extent) -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = match extent {
+        Extent::Mount => libc::AT_EMPTY_PATH,
+        Extent::Tree => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+    };
+    let (path, size) = (c"".as_ptr(), size_of::<libc::mount_attr>());
+    let number = mount.as_raw_fd();
+    // SAFETY: the path is a C string, and `attributes` has the size that is said; both live during the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, number, path, flags, &raw const attributes, size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Says what a signal handler writes to; it must stay open for ever.
 pub(crate) fn set_wakeup(descriptor: RawFd) {
     WAKEUP.store(descriptor, Ordering::SeqCst);
 }
 
-/// Lets `signal` wake up whoever polls what [`set_wakeup`] named; its second arrival acts as by default.
+/// Lets `signal` wake up whoever polls what [`set_wakeup`] named; `again` says what its
+/// second arrival does.
 #[expect(unsafe_code, reason = "signal handlers are a C interface")]
-pub(crate) fn install_wakeup_handler(signal: i32) -> io::Result<()> {
+pub(crate) fn install_wakeup_handler(signal: i32, again: Again) -> io::Result<()> {
     let handler: extern "C" fn(i32) = wake_up;
-    // SAFETY: all zeroes is a valid `sigaction`: no flags, an empty mask, the default action.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let mut action = default_action();
     action.sa_sigaction = handler as *const () as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
+    action.sa_flags = match again {
+        Again::Kills => libc::SA_RESTART | libc::SA_RESETHAND,
+        Again::SetsAgain => libc::SA_RESTART,
+    };
     // SAFETY: `action` lives during the call, and its handler makes one system call only.
     let result = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets `signal` do what it does by default.
+#[expect(unsafe_code, reason = "signal handlers are a C interface")]
+pub(crate) fn restore_default(signal: i32) -> io::Result<()> {
+    let action = default_action();
+    // SAFETY: `action` lives during the call and has no handler.
+    let result = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[expect(unsafe_code, reason = "a C structure without a constructor")]
+fn default_action() -> libc::sigaction {
+    // SAFETY: all zeroes is a valid `sigaction`: no flags, an empty mask, the default action.
+    unsafe { std::mem::zeroed() }
 }
 
 #[expect(unsafe_code, reason = "a descriptor out of a static")]

@@ -1,25 +1,32 @@
 //! One started process: its output is passed on, its end is awaited, what it leaves behind is ended.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use hwb_ident::GuestPath;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::cancel::Cancel;
+use crate::helper::{HELPER_ARGUMENT, Report, Request};
 use crate::os::{self, ControlEnd, Prelude};
 use crate::session::{ExitStatus, OutputSink, Running, SandboxError, Stream};
+use crate::spec::SessionSpec;
 
 /// No answer on a control pipe is longer; what is, is no answer.
 const ANSWER_LIMIT: usize = 64 << 20;
+
+/// No report of a helper is longer.
+const REPORT_LIMIT: u64 = 64 << 10;
 
 /// What to start.
 #[derive(Debug)]
@@ -29,9 +36,21 @@ pub(crate) struct Launch {
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) channels: Channels,
-    pub(crate) supervision: Supervision,
-    /// What messages call it.
-    pub(crate) shown: String,
+    pub(crate) way: Way,
+}
+
+/// How a process is started.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// As it is.
+    Direct,
+    /// By the helper, in a session of its own.
+    Helper {
+        /// The helper's binary.
+        helper: PathBuf,
+        /// What the session is.
+        session: SessionSpec,
+    },
 }
 
 /// The pipes beside standard output and error.
@@ -50,6 +69,8 @@ pub(crate) enum Channels {
 pub(crate) enum Supervision {
     /// We do, by its process group.
     Group,
+    /// The helper, which the process is.
+    Helper,
 }
 
 impl Supervision {
@@ -57,6 +78,7 @@ impl Supervision {
     fn death_signal(self) -> Signal {
         match self {
             Self::Group => Signal::KILL,
+            Self::Helper => Signal::TERM,
         }
     }
 
@@ -64,6 +86,8 @@ impl Supervision {
     fn grace(self) -> Duration {
         match self {
             Self::Group => Duration::from_secs(1),
+            // It has its own grace for the command, and then some descendants to end.
+            Self::Helper => Duration::from_secs(5),
         }
     }
 }
@@ -86,6 +110,120 @@ pub(crate) struct Process {
     status: Option<ExitStatus>,
 }
 
+/// A command with the pipes that go into it and those that come out of it.
+struct Prepared {
+    command: Command,
+    answers: Option<OwnedFd>,
+    reports: Option<File>,
+    supervision: Supervision,
+    program: String,
+}
+
+impl Launch {
+    fn prepare(&self) -> io::Result<Prepared> {
+        let parent = rustix::process::getpid();
+        let (answers, answers_end) = match self.channels {
+            Channels::Closed | Channels::Input => (None, None),
+            Channels::InputAndAnswers => {
+                let (answers, end) = pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::io::ioctl_fionbio(&answers, true)?;
+                (Some(answers), Some(end))
+            }
+        };
+        let program = self.program.display().to_string();
+        match &self.way {
+            Way::Direct => {
+                let supervision = Supervision::Group;
+                let control = answers_end.map(ControlEnd::claim).transpose()?;
+                let death_signal = supervision.death_signal();
+                let mut command = self.command(&self.program, &self.arguments, &self.cwd);
+                let inherited = Vec::new();
+                os::before_exec(&mut command, Prelude { parent, death_signal, inherited, control });
+                Ok(Prepared { command, answers, reports: None, supervision, program })
+            }
+            Way::Helper { helper, session } => {
+                let supervision = Supervision::Helper;
+                let (reports, reports_end) = pipe_with(PipeFlags::CLOEXEC)?;
+                let request = Request {
+                    parent,
+                    reports: reports_end.as_raw_fd(),
+                    control: answers_end.as_ref().map(OwnedFd::as_raw_fd),
+                    network: session.network,
+                    mounts: session.mounts.clone(),
+                    cwd: GuestPath::new(&self.cwd),
+                    argv: std::iter::once(&self.program)
+                        .filter(|program| !program.is_empty())
+                        .chain(&self.arguments)
+                        .cloned()
+                        .collect(),
+                };
+                let arguments: Vec<_> =
+                    std::iter::once(HELPER_ARGUMENT.into()).chain(request.to_args()).collect();
+                let death_signal = supervision.death_signal();
+                let mut command = self.command(helper.as_os_str(), &arguments, Path::new("/"));
+                let inherited = [reports_end].into_iter().chain(answers_end).collect();
+                os::before_exec(&mut command, Prelude { parent, death_signal, inherited, control: None });
+                Ok(Prepared { command, answers, reports: Some(File::from(reports)), supervision, program })
+            }
+        }
+    }
+
+    fn command(&self, program: &OsStr, arguments: &[OsString], cwd: &Path) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "this crate is where processes are started")]
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.env).current_dir(cwd);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(match self.channels {
+            Channels::Closed => Stdio::null(),
+            Channels::Input | Channels::InputAndAnswers => Stdio::piped(),
+        });
+        command
+    }
+}
+
+impl Prepared {
+    /// Starts it; also gives where the helper reports.
+    fn spawn(self) -> io::Result<(Process, Option<File>)> {
+        let Self { mut command, answers, reports, supervision, program } = self;
+        let mut child = on_lasting_thread(move || command.spawn())??;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        for output in [&stdout, &stderr].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(output, true)?;
+        }
+        let process = Process {
+            program,
+            pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?,
+            child,
+            stdin,
+            stdout,
+            stderr,
+            answers,
+            answered: Vec::new(),
+            started: Instant::now(),
+            supervision,
+            status: None,
+        };
+        Ok((process, reports))
+    }
+}
+
+/// Why the helper did not start `program`.
+fn refusal(report: Report, program: String) -> SandboxError {
+    match report {
+        Report::Unsupported(guarantee, error) => SandboxError::Unsupported {
+            sandbox: crate::host_process::NAME,
+            demand: guarantee.demand(),
+            source: Some(io::Error::from_raw_os_error(error)),
+        },
+        Report::Setup(step, error) => {
+            SandboxError::Setup { step, program, source: io::Error::from_raw_os_error(error) }
+        }
+        Report::Spawn(error) => SandboxError::Spawn { program, source: io::Error::from_raw_os_error(error) },
+        Report::Started => SandboxError::Spawn { program, source: io::ErrorKind::InvalidData.into() },
+    }
+}
+
 /// What one look at all descriptors found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -100,66 +238,37 @@ enum Turn {
 }
 
 impl Process {
-    /// Starts a process.
-    pub(crate) fn start(launch: Launch) -> Result<Self, SandboxError> {
-        let program = launch.shown.clone();
-        let cwd = launch.cwd.clone();
+    /// Starts a process; by the helper, if `launch` says so, which then has entered the session and started the command.
+    pub(crate) fn start(launch: &Launch) -> Result<Self, SandboxError> {
+        let shown = launch.program.display().to_string();
+        let failed = |source: io::Error| match &launch.way {
+            Way::Direct if source.kind() == io::ErrorKind::NotFound && !launch.cwd.is_dir() => {
+                let step = format!("enter `{}`", launch.cwd.display());
+                SandboxError::Setup { step, program: shown.clone(), source }
+            }
+            Way::Direct => SandboxError::Spawn { program: shown.clone(), source },
+            Way::Helper { helper, .. } => {
+                SandboxError::Spawn { program: helper.display().to_string(), source }
+            }
+        };
         loop {
-            match Self::try_start(&launch) {
-                Ok(process) => return Ok(process),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) if source.kind() == io::ErrorKind::NotFound && !cwd.is_dir() => {
-                    let step = format!("enter `{}`", cwd.display());
-                    return Err(SandboxError::Setup { step, program, source });
-                }
-                Err(source) => return Err(SandboxError::Spawn { program, source }),
-            }
+            let (process, reports) = match launch.prepare().and_then(Prepared::spawn) {
+                Ok(started) => started,
+                // Descriptor 3 changed hands meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            let Some(reports) = reports else {
+                return Ok(process);
+            };
+            let mut report = Vec::new();
+            reports.take(REPORT_LIMIT).read_to_end(&mut report).map_err(failed)?;
+            return match Report::from_bytes(&report) {
+                Some(Report::Started) => Ok(process),
+                Some(report) => Err(refusal(report, shown)),
+                None => Err(failed(io::ErrorKind::InvalidData.into())),
+            };
         }
-    }
-
-    fn try_start(launch: &Launch) -> io::Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "this crate is where processes are started")]
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.arguments).env_clear().envs(&launch.env).current_dir(&launch.cwd);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(match launch.channels {
-            Channels::Closed => Stdio::null(),
-            Channels::Input | Channels::InputAndAnswers => Stdio::piped(),
-        });
-        let (answers, control) = match launch.channels {
-            Channels::Closed | Channels::Input => (None, None),
-            Channels::InputAndAnswers => {
-                let (answers, end) = pipe_with(PipeFlags::CLOEXEC)?;
-                rustix::io::ioctl_fionbio(&answers, true)?;
-                (Some(answers), Some(ControlEnd::claim(end)?))
-            }
-        };
-        let prelude = Prelude {
-            parent: rustix::process::getpid(),
-            death_signal: launch.supervision.death_signal(),
-            inherited: Vec::new(),
-            control,
-        };
-        os::before_exec(&mut command, prelude);
-        let mut child = on_lasting_thread(move || command.spawn())??;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
-        for output in [&stdout, &stderr].into_iter().flatten() {
-            rustix::io::ioctl_fionbio(output, true)?;
-        }
-        Ok(Self {
-            program: launch.shown.clone(),
-            pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?,
-            child,
-            stdin,
-            stdout,
-            stderr,
-            answers,
-            answered: Vec::new(),
-            started: Instant::now(),
-            supervision: launch.supervision,
-            status: None,
-        })
     }
 
     /// Waits until something happens, and passes on what was written.

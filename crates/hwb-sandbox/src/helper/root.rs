@@ -1,0 +1,184 @@
+//! A private root: the host's file system, with directories of the session at paths of their own.
+//!
+//! The root is a small file system in memory. Every entry of the host's root is mounted on it, links are made again,
+//! and the session's mounts come on top. So a directory can stand at a fixed path such as `/hwb` without anything being
+//! made on the host, and a build path tells nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+use super::request::{Guarantee, Report};
+use crate::os;
+use crate::spec::{Access, Mount};
+
+/// Something at the top of the host's file system.
+#[derive(Debug)]
+enum TopEntry {
+    Link(PathBuf),
+    Directory(OwnedFd),
+    File(OwnedFd),
+}
+
+/// Makes a private root with `mounts`, and enters it. The mount namespace must be the caller's own.
+pub(super) fn enter(mounts: &[Mount]) -> Result<(), Report> {
+    let unsupported = |error: io::Error| Report::unsupported(Guarantee::PrivateMounts, &error);
+    // Nothing that is mounted here is seen outside, and nothing from outside appears here.
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|errno| unsupported(errno.into()))?;
+    let top = clone_top().map_err(unsupported)?;
+    // Taken before the staging directory is covered: they may lie below it.
+    let sources = mounts.iter().map(clone_source).collect::<Result<Vec<_>, _>>()?;
+    let root = stage(&top).map_err(unsupported)?;
+    let device = top_device().map_err(unsupported)?;
+    populate(top).map_err(unsupported)?;
+    for (mount, source) in mounts.iter().zip(sources) {
+        place(mount, &source, device).map_err(|error| setup(mount, &error))?;
+    }
+    // What was made for mount points only is nobody's to write to.
+    os::set_read_only(&root, os::Extent::Mount).map_err(unsupported)?;
+    pivot().map_err(unsupported)
+}
+
+fn setup(mount: &Mount, error: &io::Error) -> Report {
+    Report::setup(format!("mount `{}` at `{}`", mount.host, mount.guest), error)
+}
+
+fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
+    let mut names = fs_err::read_dir("/")?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<Vec<OsString>>>()?;
+    names.sort();
+    let mut top = Vec::with_capacity(names.len());
+    for name in names {
+        let path = Path::new("/").join(&name);
+        let kind = fs_err::symlink_metadata(&path)?.file_type();
+        let entry = match kind {
+            kind if kind.is_symlink() => TopEntry::Link(fs_err::read_link(&path)?),
+            kind if kind.is_dir() => TopEntry::Directory(clone_tree(&path)?),
+            _ => TopEntry::File(clone_tree(&path)?),
+        };
+        top.push((name, entry));
+    }
+    Ok(top)
+}
+
+fn clone_source(mount: &Mount) -> Result<OwnedFd, Report> {
+    let source = clone_tree(mount.host.as_path()).map_err(|error| setup(mount, &error))?;
+    if mount.access == Access::ReadOnly {
+        os::set_read_only(&source, os::Extent::Tree)
+            .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?;
+    }
+    Ok(source)
+}
+
+/// Mounts an empty file system over a directory of the host, and makes it the working directory.
+fn stage(top: &[(OsString, TopEntry)]) -> io::Result<OwnedFd> {
+    let is_directory = |entry: &TopEntry| matches!(entry, TopEntry::Directory(_));
+    let (name, _) = top.iter().find(|(_, entry)| is_directory(entry)).ok_or(io::ErrorKind::NotFound)?;
+    let stage = Path::new("/").join(name);
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&context, "mode", "0755")?;
+    rustix::mount::fsconfig_set_string(&context, "size", "1m")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let root = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    attach(&root, &stage)?;
+    rustix::process::chdir(&stage)?;
+    Ok(root)
+}
+
+fn attach(mount: &OwnedFd, at: &Path) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn top_device() -> io::Result<u64> {
+    Ok(fs_err::symlink_metadata(".")?.dev())
+}
+
+/// Puts the host's top entries below the working directory.
+fn populate(top: Vec<(OsString, TopEntry)>) -> io::Result<()> {
+    for (name, entry) in top {
+        let at = Path::new(&name);
+        match entry {
+            TopEntry::Link(target) => fs_err::os::unix::fs::symlink(target, at)?,
+            TopEntry::Directory(tree) => {
+                fs_err::create_dir(at)?;
+                attach(&tree, at)?;
+            }
+            TopEntry::File(tree) => {
+                fs_err::File::create_new(at)?;
+                attach(&tree, at)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts one of the session's mounts below the working directory.
+fn place(mount: &Mount, source: &OwnedFd, device: u64) -> io::Result<()> {
+    let mut names = Vec::new();
+    for component in mount.guest.as_path().components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir | Component::Prefix(_) => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+    let (last, parents) = names.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut at = PathBuf::new();
+    for &name in parents {
+        make_point(&mut at, name, Kind::Directory, device)?;
+    }
+    let stat = rustix::fs::fstat(source)?;
+    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    make_point(&mut at, last, if is_directory { Kind::Directory } else { Kind::File }, device)?;
+    attach(source, &at)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+}
+
+/// Enters `name` below `at`; makes it if it is missing *and* the place is ours: nothing is made on the host.
+fn make_point(at: &mut PathBuf, name: &OsStr, kind: Kind, device: u64) -> io::Result<()> {
+    let parent = if at.as_os_str().is_empty() { Path::new(".") } else { at.as_path() };
+    let is_ours = fs_err::symlink_metadata(parent)?.dev() == device;
+    at.push(name);
+    match std::fs::symlink_metadata(&*at) {
+        Ok(metadata) if metadata.is_dir() == (kind == Kind::Directory) && !metadata.is_symlink() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_ours => match kind {
+            Kind::Directory => fs_err::create_dir(&*at),
+            Kind::File => fs_err::File::create_new(&*at).map(drop),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the working directory the root, and lets go of the old one.
+fn pivot() -> io::Result<()> {
+    // The old root is stacked on the new one, from where it is unmounted: no directory is needed to keep it in.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}
