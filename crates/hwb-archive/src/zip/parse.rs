@@ -1,0 +1,866 @@
+//! From bytes to members: the central directory and every local header, until nothing is left unexplained.
+
+use hwb_ident::path::ParseArchivePathError;
+use hwb_ident::{ArchivePath, Timestamp};
+
+use crate::layout::{Kind, Layout, LayoutError};
+use crate::limits::Limits;
+use crate::member::decode_cp437;
+use crate::zip::wire::{self, Central, Fields, Local};
+use crate::zip::{Member, MemberKind, Method, crc};
+
+/// What is wrong with a zip archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ZipError {
+    /// No end record, or something after it.
+    #[error("the zip archive has no end: it is cut off, or something follows it")]
+    NoEnd,
+    /// It says that it is one of several disks.
+    #[error("the zip archive is one part of several")]
+    MultiPart,
+    /// The 64-bit records contradict the others, or cannot be read.
+    #[error("the zip64 records of {0} do not fit the archive")]
+    Zip64(String),
+    /// The central directory is not where, or not what, it should be.
+    #[error("the central directory of the zip archive is not where its end record says")]
+    Directory,
+    /// The central directory holds another number of headers than it says.
+    #[error("the central directory of the zip archive has no readable header {index} of {entries}")]
+    Header {
+        /// Which header, from one.
+        index: u64,
+        /// How many there should be.
+        entries: u64,
+    },
+    /// Too many members, the same path twice, a file as a directory.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A name that is no path inside the archive.
+    #[error(transparent)]
+    Path(#[from] ParseArchivePathError),
+    /// A name that is not in the encoding that it claims.
+    #[error("member {0:?} has a name that is not UTF-8 though it is marked so")]
+    Encoding(String),
+    /// Its extra fields cannot be read, or give it another name.
+    #[error("member `{0}` has extra fields that are malformed or give it another name")]
+    Extra(String),
+    /// It is encrypted.
+    #[error("member `{0}` is encrypted")]
+    Encrypted(ArchivePath),
+    /// It is packed in a way that is not read here.
+    #[error("member `{path}` is packed with method {number}, which is not supported")]
+    Method {
+        /// The member.
+        path: ArchivePath,
+        /// The method's number in APPNOTE 4.4.5.
+        number: u16,
+    },
+    /// It is a device, a pipe or a socket.
+    #[error("member `{path}` is a special file (mode {mode:o})")]
+    Special {
+        /// The member.
+        path: ArchivePath,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A directory with contents.
+    #[error("member `{0}` is a directory but has contents")]
+    DirectoryContents(ArchivePath),
+    /// Its own header says something else than the central directory.
+    #[error("the two headers of member `{path}` differ in its {field}")]
+    Mismatch {
+        /// The member.
+        path: ArchivePath,
+        /// In what they differ.
+        field: &'static str,
+    },
+    /// Its own header is not where the central directory says, or is cut off.
+    #[error("member `{0}` has no local header where it should be")]
+    Local(ArchivePath),
+    /// Its bytes are those of another member too, or of the central directory.
+    #[error("member `{path}` overlaps what follows it in the archive")]
+    Overlap {
+        /// The member.
+        path: ArchivePath,
+    },
+    /// Bytes that belong to nothing.
+    #[error("{length} bytes at {offset} of the zip archive belong to no member")]
+    Gap {
+        /// Where they are.
+        offset: usize,
+        /// How many.
+        length: usize,
+    },
+    /// It is larger than allowed.
+    #[error("member `{path}` unpacks to {size} bytes, and at most {limit} are allowed")]
+    EntryTooLarge {
+        /// The member.
+        path: ArchivePath,
+        /// What it says it unpacks to.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// All together are larger than allowed.
+    #[error("the archive unpacks to more than {0} bytes")]
+    TooLarge(u64),
+    /// Its packed bytes do not unpack.
+    #[error("member `{path}` does not unpack as {method}")]
+    Unpack {
+        /// The member.
+        path: ArchivePath,
+        /// How it is packed.
+        method: Method,
+        /// What is wrong.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It unpacks to another length, or its packed bytes have another.
+    #[error("member `{path}` is not {size} bytes long, as its header says")]
+    Size {
+        /// The member.
+        path: ArchivePath,
+        /// What its header says.
+        size: u64,
+    },
+    /// Its contents are not what they were.
+    #[error("member `{path}` has the checksum {found:08x} in place of {expected:08x}")]
+    Checksum {
+        /// The member.
+        path: ArchivePath,
+        /// What the header says.
+        expected: u32,
+        /// What the contents have.
+        found: u32,
+    },
+}
+
+/// What the end records say.
+#[derive(Debug)]
+struct End {
+    entries: u64,
+    directory: std::ops::Range<usize>,
+}
+
+/// A member whose own header has not been looked at.
+struct Draft<'a> {
+    member: Member,
+    central: Central<'a>,
+    offset: u64,
+}
+
+/// Reads every member, in the order of the central directory.
+pub(super) fn members(bytes: &[u8], limits: &Limits) -> Result<Vec<Member>, ZipError> {
+    let end = find_end(bytes)?;
+    let mut layout = Layout::new(limits.entries);
+    let most = limits.total_bytes.min(limits.by_ratio(bytes.len() as u64));
+    let mut total = 0_u64;
+    let mut drafts = Vec::new();
+    let mut fields = Fields(&bytes[end.directory.clone()]);
+    for index in 1..=end.entries {
+        let central = Central::take(&mut fields).ok_or(ZipError::Header { index, entries: end.entries })?;
+        let draft = draft(central)?;
+        let Member { path, kind, size, .. } = &draft.member;
+        if *size > limits.entry_bytes {
+            return Err(ZipError::EntryTooLarge {
+                path: path.clone(),
+                size: *size,
+                limit: limits.entry_bytes,
+            });
+        }
+        total = total.saturating_add(*size);
+        if total > most {
+            return Err(ZipError::TooLarge(most));
+        }
+        layout.take(
+            path,
+            match kind {
+                MemberKind::File => Kind::File,
+                MemberKind::Directory => Kind::Directory,
+                MemberKind::Symlink => Kind::Symlink,
+            },
+        )?;
+        drafts.push(draft);
+    }
+    if !fields.0.is_empty() {
+        return Err(ZipError::Header { index: end.entries + 1, entries: end.entries });
+    }
+    locate(bytes, &mut drafts, end.directory.start)?;
+    Ok(drafts.into_iter().map(|draft| draft.member).collect())
+}
+
+/// Finds the last end record; it must end where the archive does.
+fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
+    let earliest = bytes.len().saturating_sub(wire::END_LENGTH + usize::from(u16::MAX));
+    let signature = wire::END.to_le_bytes();
+    let at = bytes[earliest..].windows(4).rposition(|window| window == signature).ok_or(ZipError::NoEnd)?;
+    let at = earliest + at;
+    let parse = || {
+        let mut fields = Fields(&bytes[at + 4..]);
+        let disks = (fields.u16()?, fields.u16()?);
+        let entries = (fields.u16()?, fields.u16()?);
+        let (size, offset) = (fields.u32()?, fields.u32()?);
+        let comment = usize::from(fields.u16()?);
+        (fields.0.len() == comment).then_some((disks, entries, size, offset))
+    };
+    let (disks, entries, size, offset) = parse().ok_or(ZipError::NoEnd)?;
+    if let Some(end) = find_end64(bytes, at, (entries.1, size, offset))? {
+        return Ok(end);
+    }
+    if disks != (0, 0) || entries.0 != entries.1 {
+        return Err(ZipError::MultiPart);
+    }
+    let directory = directory(u64::from(offset), u64::from(size), at)?;
+    Ok(End { entries: u64::from(entries.1), directory })
+}
+
+/// Reads the zip64 end record if there is one. What the short record says must agree or stand for "see there".
+fn find_end64(bytes: &[u8], end: usize, short: (u16, u32, u32)) -> Result<Option<End>, ZipError> {
+    let fault = || ZipError::Zip64("its end".to_owned());
+    let Some(locator) = end.checked_sub(wire::LOCATOR64_LENGTH) else {
+        return Ok(None);
+    };
+    let mut fields = Fields(&bytes[locator..end]);
+    if fields.signature(wire::LOCATOR64).is_none() {
+        return Ok(None);
+    }
+    let mut parse = || {
+        let (disk, offset, disks) = (fields.u32()?, fields.u64()?, fields.u32()?);
+        let at = usize::try_from(offset).ok()?;
+        let record = bytes.get(at..locator)?;
+        let mut fields = Fields(record);
+        fields.signature(wire::END64)?;
+        // What is counted starts behind the length itself.
+        (fields.u64()?.checked_add(12)? == record.len() as u64 && record.len() >= wire::END64_LENGTH)
+            .then_some(())?;
+        let _versions = fields.u32()?;
+        let own_disks = (fields.u32()?, fields.u32()?);
+        let entries = (fields.u64()?, fields.u64()?);
+        let (size, offset) = (fields.u64()?, fields.u64()?);
+        let one_disk = disk == 0 && disks <= 1 && own_disks == (0, 0) && entries.0 == entries.1;
+        one_disk.then_some((at, entries.1, size, offset))
+    };
+    let (at, entries, size, offset) = parse().ok_or_else(fault)?;
+    let agrees = (short.0 == u16::MAX || u64::from(short.0) == entries)
+        && (short.1 == u32::MAX || u64::from(short.1) == size)
+        && (short.2 == u32::MAX || u64::from(short.2) == offset);
+    if !agrees {
+        return Err(fault());
+    }
+    Ok(Some(End { entries, directory: directory(offset, size, at)? }))
+}
+
+/// The central directory, which must end where the end records begin.
+fn directory(offset: u64, size: u64, end: usize) -> Result<std::ops::Range<usize>, ZipError> {
+    if offset.checked_add(size) != Some(end as u64) {
+        return Err(ZipError::Directory);
+    }
+    let start = usize::try_from(offset).map_err(|_| ZipError::Directory)?;
+    Ok(start..end)
+}
+
+fn draft(central: Central<'_>) -> Result<Draft<'_>, ZipError> {
+    let name = name(&central)?;
+    let path: ArchivePath = name.parse()?;
+    if central.disk != 0 && central.disk != u16::MAX {
+        return Err(ZipError::MultiPart);
+    }
+    if central.flags & (wire::FLAG_ENCRYPTED | wire::FLAG_STRONG | wire::FLAG_MASKED) != 0 {
+        return Err(ZipError::Encrypted(path));
+    }
+    let method = Method::from_number(central.method).filter(|_| central.flags & wire::FLAG_PATCH == 0);
+    let method = method.ok_or_else(|| ZipError::Method { path: path.clone(), number: central.method })?;
+    let (size, compressed_size, offset) = long_sizes(&central, &path)?;
+    let unix_mode = Some(central.external >> 16).filter(|&mode| mode != 0);
+    let kind = match unix_mode.unwrap_or(0) & 0o170_000 {
+        _ if name.ends_with('/') => MemberKind::Directory,
+        // A mode without a type, or the directory type on what is named as a file: as Python reads it, a file.
+        0 | 0o100_000 | 0o040_000 => MemberKind::File,
+        0o120_000 => MemberKind::Symlink,
+        _ => return Err(ZipError::Special { path, mode: unix_mode.unwrap_or(0) }),
+    };
+    if kind == MemberKind::Directory && size != 0 {
+        return Err(ZipError::DirectoryContents(path));
+    }
+    let modified = modified(&central);
+    let crc32 = central.crc32;
+    let member = Member { path, kind, method, crc32, compressed_size, size, unix_mode, modified, data: 0 };
+    Ok(Draft { member, central, offset })
+}
+
+/// Decodes the name: UTF-8 where it is flagged, else Info-ZIP's Unicode field, else code page 437.
+fn name(central: &Central<'_>) -> Result<String, ZipError> {
+    let lossy = || String::from_utf8_lossy(central.name).into_owned();
+    let plain = if central.flags & wire::FLAG_UTF8 != 0 {
+        std::str::from_utf8(central.name).map_err(|_| ZipError::Encoding(lossy()))?.to_owned()
+    } else {
+        unicode_name(central.extra, central.name)
+            .map_err(|()| ZipError::Extra(lossy()))?
+            .unwrap_or_else(|| decode_cp437(central.name))
+    };
+    // MS-DOS, OS/2, NTFS, VFAT: there a backslash cannot be part of a name.
+    Ok(if matches!(central.host, 0 | 6 | 10 | 14) { plain.replace('\\', "/") } else { plain })
+}
+
+/// The name of the Unicode path field (0x7075), if it is there and about this name. A plain ASCII name needs none:
+/// another one in the field is a second opinion, and refused.
+fn unicode_name(extra: &[u8], name: &[u8]) -> Result<Option<String>, ()> {
+    let Some(field) = wire::extra_field(extra, 0x7075)? else {
+        return Ok(None);
+    };
+    let mut fields = Fields(field);
+    let (Some(1), Some(sum)) = (fields.u8(), fields.u32()) else {
+        return Ok(None);
+    };
+    if sum != crc::of(name) {
+        return Ok(None);
+    }
+    let unicode = std::str::from_utf8(fields.0).map_err(|_| ())?;
+    if name.is_ascii() && name != unicode.as_bytes() { Err(()) } else { Ok(Some(unicode.to_owned())) }
+}
+
+/// Size, packed size and offset, with the zip64 field where the short ones stand for it.
+fn long_sizes(central: &Central<'_>, path: &ArchivePath) -> Result<(u64, u64, u64), ZipError> {
+    let fault = || ZipError::Zip64(format!("member `{path}`"));
+    let field = wire::extra_field(central.extra, 1).map_err(|()| ZipError::Extra(path.to_string()))?;
+    let mut fields = Fields(field.unwrap_or_default());
+    let mut long = |short: u32| match (short, field) {
+        (u32::MAX, Some(_)) => fields.u64().ok_or_else(fault),
+        (short, _) => Ok(u64::from(short)),
+    };
+    let sizes = (long(central.size)?, long(central.compressed_size)?, long(central.offset)?);
+    if central.disk == u16::MAX && fields.u32() != Some(0) {
+        return Err(fault());
+    }
+    // A field that is not asked for is a second opinion.
+    if fields.0.is_empty() { Ok(sizes) } else { Err(fault()) }
+}
+
+fn modified(central: &Central<'_>) -> Option<Timestamp> {
+    // Info-ZIP's extended timestamp is in UTC.
+    if let Ok(Some(field)) = wire::extra_field(central.extra, 0x5455) {
+        let mut fields = Fields(field);
+        if let (Some(flags), Some(time)) = (fields.u8(), fields.u32())
+            && flags & 1 != 0
+            && i32::try_from(time).is_ok()
+        {
+            return Some(Timestamp::from_seconds(u64::from(time)));
+        }
+    }
+    let (date, time) = (u64::from(central.date), u64::from(central.time));
+    let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+    if !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    // Days since 1970-01-01; years are taken to begin in March.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(Timestamp::from_seconds(
+        days * 86_400 + (time >> 11) * 3_600 + (time >> 5 & 63) * 60 + (time & 31) * 2,
+    ))
+}
+
+/// Reads every local header, and sees that members and directory cover the archive without overlap or gap.
+fn locate(bytes: &[u8], drafts: &mut [Draft<'_>], directory: usize) -> Result<(), ZipError> {
+    let mut order: Vec<usize> = (0..drafts.len()).collect();
+    order.sort_by_key(|&index| drafts[index].offset);
+    let mut position = 0;
+    for (place, &index) in order.iter().enumerate() {
+        let next = order.get(place + 1).map_or(directory as u64, |&next| drafts[next].offset);
+        let next = usize::try_from(next).ok().filter(|&next| next <= directory);
+        let draft = &drafts[index];
+        let path = || draft.member.path.clone();
+        let start = usize::try_from(draft.offset).ok().filter(|&start| start < directory);
+        let start = start.ok_or_else(|| ZipError::Local(path()))?;
+        if start > position {
+            return Err(ZipError::Gap { offset: position, length: start - position });
+        }
+        let mut fields = Fields(&bytes[start..directory]);
+        let local = Local::take(&mut fields).ok_or_else(|| ZipError::Local(path()))?;
+        compare(draft, &local)?;
+        let data = directory - fields.0.len();
+        let end = usize::try_from(draft.member.compressed_size).ok().and_then(|size| data.checked_add(size));
+        let end = end.filter(|&end| end <= directory).ok_or_else(|| ZipError::Overlap { path: path() })?;
+        // An offset beyond the directory is the next member's fault, and found there.
+        position = next.unwrap_or(end);
+        let between = bytes.get(end..position).ok_or_else(|| ZipError::Overlap { path: path() })?;
+        let described = local.flags & wire::FLAG_DESCRIPTOR != 0 && is_descriptor(between, &draft.member);
+        if !between.is_empty() && !described {
+            return Err(ZipError::Gap { offset: end, length: between.len() });
+        }
+        drafts[index].member.data = data;
+    }
+    if position < directory {
+        return Err(ZipError::Gap { offset: position, length: directory - position });
+    }
+    Ok(())
+}
+
+/// Compares the two headers of a member. Sizes that were not known when the local one was written are zero there.
+fn compare(draft: &Draft<'_>, local: &Local<'_>) -> Result<(), ZipError> {
+    let Draft { member, central, .. } = draft;
+    let mismatch = |field| Err(ZipError::Mismatch { path: member.path.clone(), field });
+    let extra_fault = || ZipError::Extra(member.path.to_string());
+    if local.name != central.name || (local.flags ^ central.flags) & wire::FLAG_UTF8 != 0 {
+        return mismatch("name");
+    }
+    if central.flags & wire::FLAG_UTF8 == 0
+        && let Some(local_name) = unicode_name(local.extra, local.name).map_err(|()| extra_fault())?
+    {
+        let central_name = unicode_name(central.extra, central.name).map_err(|()| extra_fault())?;
+        if central_name.is_some_and(|central_name| central_name != local_name) {
+            return mismatch("name");
+        }
+    }
+    if local.method != central.method {
+        return mismatch("method");
+    }
+    if (local.flags ^ central.flags) & wire::FLAG_ENCRYPTED != 0 {
+        return mismatch("encryption");
+    }
+    let mut sizes = (u64::from(local.size), u64::from(local.compressed_size));
+    if local.size == u32::MAX || local.compressed_size == u32::MAX {
+        let field = wire::extra_field(local.extra, 1).map_err(|()| extra_fault())?;
+        if let Some(field) = field {
+            let mut fields = Fields(field);
+            let (Some(size), Some(compressed_size)) = (fields.u64(), fields.u64()) else {
+                return Err(ZipError::Zip64(format!("member `{}`", member.path)));
+            };
+            sizes = (size, compressed_size);
+        }
+    }
+    let later = local.flags & wire::FLAG_DESCRIPTOR != 0;
+    let agrees = |local: u64, central: u64| local == central || (later && local == 0);
+    if !agrees(sizes.0, member.size) {
+        return mismatch("size");
+    }
+    if !agrees(sizes.1, member.compressed_size) {
+        return mismatch("packed size");
+    }
+    if !agrees(u64::from(local.crc32), u64::from(member.crc32)) {
+        return mismatch("checksum");
+    }
+    Ok(())
+}
+
+/// Tells whether `bytes` are a data descriptor (APPNOTE 4.3.9) of this member, in one of its four forms.
+fn is_descriptor(bytes: &[u8], member: &Member) -> bool {
+    let body = match bytes.len() {
+        16 | 24 if bytes.starts_with(&wire::DESCRIPTOR.to_le_bytes()) => &bytes[4..],
+        12 | 20 => bytes,
+        _ => return false,
+    };
+    let mut fields = Fields(body);
+    if fields.u32() != Some(member.crc32) {
+        return false;
+    }
+    let mut size = || if body.len() == 20 { fields.u64() } else { fields.u32().map(u64::from) };
+    size() == Some(member.compressed_size) && size() == Some(member.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Executable;
+    use crate::zip::{Archive, Packed, Writer};
+
+    /// A zip archive by hand, of which every field can be a lie.
+    #[derive(Default)]
+    struct Forge {
+        bytes: Vec<u8>,
+        central: Vec<u8>,
+        entries: u16,
+    }
+
+    #[derive(Clone)]
+    struct Claim<'a> {
+        name: &'a [u8],
+        local_name: Option<&'a [u8]>,
+        contents: &'a [u8],
+        host: u8,
+        flags: u16,
+        method: u16,
+        crc32: u32,
+        size: u32,
+        compressed_size: u32,
+        local: Option<(u32, u32, u32)>,
+        extra: &'a [u8],
+        mode: u32,
+        offset: Option<u32>,
+        descriptor: Vec<u8>,
+    }
+
+    fn honest<'a>(name: &'a str, contents: &'a [u8]) -> Claim<'a> {
+        let size = u32::try_from(contents.len()).unwrap();
+        Claim {
+            name: name.as_bytes(),
+            local_name: None,
+            contents,
+            host: 3,
+            flags: 0,
+            method: 0,
+            crc32: crc::of(contents),
+            size,
+            compressed_size: size,
+            local: None,
+            extra: b"",
+            mode: 0o100_644,
+            offset: None,
+            descriptor: Vec::new(),
+        }
+    }
+
+    impl Forge {
+        fn add(mut self, claim: &Claim<'_>) -> Self {
+            let local_name = claim.local_name.unwrap_or(claim.name);
+            let start = u32::try_from(self.bytes.len()).unwrap();
+            let (crc32, size, compressed_size) =
+                claim.local.unwrap_or((claim.crc32, claim.size, claim.compressed_size));
+            let put = |target: &mut Vec<u8>, numbers: &[(u64, usize)]| {
+                for (number, width) in numbers {
+                    target.extend_from_slice(&number.to_le_bytes()[..*width]);
+                }
+            };
+            let (flags, method) = (u64::from(claim.flags), u64::from(claim.method));
+            let date = u64::from(40_u32 << 9 | 1 << 5 | 1);
+            let bytes = &mut self.bytes;
+            put(bytes, &[(wire::LOCAL.into(), 4), (20, 2), (flags, 2), (method, 2), (0, 2), (date, 2)]);
+            put(bytes, &[(crc32.into(), 4), (compressed_size.into(), 4), (size.into(), 4)]);
+            put(bytes, &[(local_name.len() as u64, 2), (0, 2)]);
+            bytes.extend_from_slice(local_name);
+            bytes.extend_from_slice(claim.contents);
+            bytes.extend_from_slice(&claim.descriptor);
+            let central = &mut self.central;
+            put(central, &[(wire::CENTRAL.into(), 4), (20, 1), (claim.host.into(), 1), (20, 2), (flags, 2)]);
+            put(central, &[(method, 2), (0, 2), (date, 2), (claim.crc32.into(), 4)]);
+            put(central, &[(claim.compressed_size.into(), 4), (claim.size.into(), 4)]);
+            put(central, &[(claim.name.len() as u64, 2), (claim.extra.len() as u64, 2), (0, 6)]);
+            put(central, &[((claim.mode << 16).into(), 4), (claim.offset.unwrap_or(start).into(), 4)]);
+            central.extend_from_slice(claim.name);
+            central.extend_from_slice(claim.extra);
+            self.entries += 1;
+            self
+        }
+
+        fn end(self) -> Vec<u8> {
+            let entries = self.entries;
+            self.end_with(entries)
+        }
+
+        fn end_with(mut self, entries: u16) -> Vec<u8> {
+            let offset = u32::try_from(self.bytes.len()).unwrap();
+            let size = u32::try_from(self.central.len()).unwrap();
+            self.bytes.extend_from_slice(&self.central);
+            self.bytes.extend_from_slice(&wire::END.to_le_bytes());
+            self.bytes.extend_from_slice(&[0; 4]);
+            self.bytes.extend_from_slice(&entries.to_le_bytes());
+            self.bytes.extend_from_slice(&entries.to_le_bytes());
+            self.bytes.extend_from_slice(&size.to_le_bytes());
+            self.bytes.extend_from_slice(&offset.to_le_bytes());
+            self.bytes.extend_from_slice(&[0; 2]);
+            self.bytes
+        }
+    }
+
+    fn outcome(bytes: &[u8]) -> String {
+        let limits = Limits { entries: 9, entry_bytes: 1 << 20, total_bytes: 3 << 19, ratio: 10 };
+        let read = || {
+            let archive = Archive::parse(bytes, &limits)?;
+            let mut lines = Vec::new();
+            for member in archive.members() {
+                let contents = archive.read(member)?;
+                lines.push(format!("{} {:?} {}", member.path, member.kind, contents.len()));
+            }
+            Ok::<_, ZipError>(lines.join(", "))
+        };
+        read().unwrap_or_else(|error| error.to_string())
+    }
+
+    fn check(claims: &[Claim<'_>], expect: &str) {
+        let forge = claims.iter().fold(Forge::default(), Forge::add);
+        assert_eq!(outcome(&forge.end()), expect);
+    }
+
+    #[test]
+    fn reads_what_writers_write() {
+        check(&[], "");
+        check(&[honest("a", b"abc"), honest("d/", b"")], "a File 3, d Directory 0");
+        check(&[Claim { host: 0, mode: 0, name: b"a\\b.py", ..honest("", b"x") }], "a/b.py File 1");
+        check(&[Claim { mode: 0o120_777, ..honest("l", b"target") }], "l Symlink 6");
+        check(&[Claim { name: b"caf\x82", ..honest("", b"") }], "café File 0");
+        check(&[Claim { flags: wire::FLAG_UTF8, ..honest("café", b"") }], "café File 0");
+        let mut unicode = b"up\x0a\0\x01".to_vec();
+        unicode.extend_from_slice(&crc::of(b"caf\xe9").to_le_bytes());
+        unicode.extend_from_slice("café".as_bytes());
+        check(&[Claim { name: b"caf\xe9", extra: &unicode, ..honest("", b"") }], "café File 0");
+    }
+
+    #[test]
+    fn takes_every_form_of_descriptor() {
+        let sum = crc::of(b"abc");
+        for (signed, width) in [(true, 4), (false, 4), (true, 8), (false, 8)] {
+            let mut descriptor = Vec::new();
+            if signed {
+                descriptor.extend_from_slice(&wire::DESCRIPTOR.to_le_bytes());
+            }
+            descriptor.extend_from_slice(&sum.to_le_bytes());
+            for _ in 0..2 {
+                descriptor.extend_from_slice(&3_u64.to_le_bytes()[..width]);
+            }
+            let claim = Claim {
+                flags: wire::FLAG_DESCRIPTOR,
+                local: Some((0, 0, 0)),
+                descriptor: descriptor.clone(),
+                ..honest("a", b"abc")
+            };
+            check(&[claim.clone(), honest("b", b"")], "a File 3, b File 0");
+            descriptor[5] ^= 1;
+            check(
+                &[Claim { descriptor, ..claim }],
+                &format!(
+                    "{} bytes at 34 of the zip archive belong to no member",
+                    claim_length(signed, width)
+                ),
+            );
+        }
+    }
+
+    fn claim_length(signed: bool, width: usize) -> usize {
+        4 + 2 * width + if signed { 4 } else { 0 }
+    }
+
+    #[test]
+    fn refuses_names_that_lead_elsewhere() {
+        check(&[honest("../a", b"")], "member `../a` leads out of the archive");
+        check(&[honest("/a", b"")], "member `/a` has an absolute path");
+        check(&[honest("C:/a", b"")], "member `C:/a` has an absolute path");
+        check(&[honest("a\\b", b"")], "member \"a\\\\b\" has a character that no path may hold");
+        check(&[Claim { host: 0, ..honest("..\\a", b"") }], "member `../a` leads out of the archive");
+        check(&[honest("a\0.py", b"")], "member \"a\\0.py\" has a character that no path may hold");
+        check(&[honest("", b"")], "a member has an empty path");
+        check(&[honest("a", b""), honest("./a", b"")], "member `a` is there twice");
+        check(&[honest("a", b""), honest("a/b", b"")], "member `a/b` lies below `a`, which is a file");
+        check(
+            &[Claim { mode: 0o120_777, ..honest("a", b"b") }, honest("a/b", b"")],
+            "member `a/b` lies below `a`, which is a symbolic link",
+        );
+        check(
+            &[Claim { flags: wire::FLAG_UTF8, name: b"\xff", ..honest("", b"") }],
+            "member \"\u{fffd}\" has a name that is not UTF-8 though it is marked so",
+        );
+        let mut other = b"up\x06\0\x01".to_vec();
+        other.extend_from_slice(&crc::of(b"a").to_le_bytes());
+        other.push(b'b');
+        check(
+            &[Claim { extra: &other, ..honest("a", b"") }],
+            "member `a` has extra fields that are malformed or give it another name",
+        );
+    }
+
+    #[test]
+    fn refuses_headers_that_disagree() {
+        let differ = |field: &str| format!("the two headers of member `a` differ in its {field}");
+        check(&[Claim { local_name: Some(b"b"), ..honest("a", b"") }], &differ("name"));
+        let sum = crc::of(b"abc");
+        check(&[Claim { local: Some((sum, 4, 3)), ..honest("a", b"abc") }], &differ("size"));
+        check(&[Claim { local: Some((sum, 3, 2)), ..honest("a", b"abc") }], &differ("packed size"));
+        check(&[Claim { local: Some((0, 3, 3)), ..honest("a", b"abc") }], &differ("checksum"));
+        check(
+            &[Claim { size: 4, ..honest("a", b"abc") }],
+            "member `a` is not 4 bytes long, as its header says",
+        );
+        check(
+            &[Claim { size: 2, ..honest("a", b"abc") }],
+            "member `a` is not 2 bytes long, as its header says",
+        );
+        check(
+            &[Claim { crc32: 1, ..honest("a", b"abc") }],
+            "member `a` has the checksum 352441c2 in place of 00000001",
+        );
+        check(&[Claim { method: 8, ..honest("a", b"abc") }], "member `a` does not unpack as deflate");
+    }
+
+    #[test]
+    fn refuses_what_overlaps_or_hides() {
+        check(
+            &[honest("a", b"abc"), Claim { offset: Some(0), local_name: Some(b"a"), ..honest("b", b"abc") }],
+            "member `a` overlaps what follows it in the archive",
+        );
+        check(
+            &[Claim { compressed_size: 900, size: 900, ..honest("a", b"abc") }],
+            "member `a` overlaps what follows it in the archive",
+        );
+        check(
+            &[Claim { descriptor: b"hidden".to_vec(), ..honest("a", b"abc") }],
+            "6 bytes at 34 of the zip archive belong to no member",
+        );
+        check(
+            &[Claim { offset: Some(9999), ..honest("a", b"abc") }],
+            "member `a` has no local header where it should be",
+        );
+        check(
+            &[Claim { offset: Some(1), ..honest("a", b"abc") }],
+            "1 bytes at 0 of the zip archive belong to no member",
+        );
+        let whole = Forge::default().add(&honest("a", b"abc")).end();
+        let no_end = "the zip archive has no end: it is cut off, or something follows it";
+        let moved = "the central directory of the zip archive is not where its end record says";
+        for length in 0..whole.len() {
+            assert_eq!(outcome(&whole[..length]), no_end);
+        }
+        assert_eq!(outcome(&[&whole[..], b"x"].concat()), no_end);
+        assert_eq!(outcome(&[b"x", &whole[..]].concat()), moved);
+        assert_eq!(outcome(&[&whole[..], &whole[..]].concat()), moved);
+        let claim = honest("a", b"abc");
+        assert_eq!(
+            outcome(&Forge::default().add(&claim).end_with(2)),
+            "the central directory of the zip archive has no readable header 2 of 2"
+        );
+        assert_eq!(
+            outcome(&Forge::default().add(&claim).end_with(0)),
+            "the central directory of the zip archive has no readable header 1 of 0"
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_or_must_not_read() {
+        check(&[Claim { flags: 1, ..honest("a", b"") }], "member `a` is encrypted");
+        check(
+            &[Claim { method: 14, ..honest("a", b"") }],
+            "member `a` is packed with method 14, which is not supported",
+        );
+        check(&[Claim { mode: 0o020_644, ..honest("a", b"") }], "member `a` is a special file (mode 20644)");
+        check(&[honest("a/", b"x")], "member `a` is a directory but has contents");
+        check(
+            &[Claim { extra: b"\x01\0\xff\xff", ..honest("a", b"") }],
+            "member `a` has extra fields that are malformed or give it another name",
+        );
+    }
+
+    #[test]
+    fn refuses_bombs() {
+        let packed =
+            |size: u32| Claim { method: 8, size, compressed_size: 2, crc32: 0, ..honest("a", b"\x03\0") };
+        check(&[packed(1 << 21)], "member `a` unpacks to 2097152 bytes, and at most 1048576 are allowed");
+        check(
+            &[packed(1 << 20), Claim { name: b"b", ..packed(1 << 20) }],
+            "the archive unpacks to more than 1572864 bytes",
+        );
+        check(&[packed(1 << 20)], "member `a` is not 1048576 bytes long, as its header says");
+        let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        let many: Vec<_> = names.iter().map(|name| honest(name, b"")).collect();
+        check(&many, "the archive has more than 9 members");
+        let ratio = Limits { ratio: 1, ..Limits::default() };
+        let claim = Claim { size: 65 << 20, ..packed(0) };
+        let bytes = Forge::default().add(&claim).end();
+        let error = Archive::parse(&bytes, &ratio).unwrap_err();
+        assert_eq!(error.to_string(), "the archive unpacks to more than 67108864 bytes");
+    }
+
+    #[test]
+    fn believes_no_lie_of_zip64() {
+        let long = |numbers: &[u64]| {
+            let mut field = b"\x01\0".to_vec();
+            field.extend_from_slice(&u16::try_from(numbers.len() * 8).unwrap().to_le_bytes());
+            field.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            field
+        };
+        let lie = "the zip64 records of member `a` do not fit the archive";
+        fn far(extra: &[u8]) -> Claim<'_> {
+            Claim { offset: Some(u32::MAX), extra, ..honest("a", b"abc") }
+        }
+        check(&[far(&long(&[0]))], "a File 3");
+        check(&[far(&long(&[0, 0]))], lie);
+        check(&[far(&long(&[]))], lie);
+        check(&[far(b"")], "member `a` has no local header where it should be");
+        check(&[far(&long(&[u64::MAX]))], "member `a` has no local header where it should be");
+        check(&[Claim { extra: &long(&[3]), ..honest("a", b"abc") }], lie);
+        let huge = Claim { size: u32::MAX, ..honest("a", b"abc") };
+        check(
+            &[Claim { extra: &long(&[u64::MAX]), ..huge }],
+            "member `a` unpacks to 18446744073709551615 bytes, and at most 1048576 are allowed",
+        );
+    }
+
+    #[test]
+    fn checks_the_zip64_end() {
+        let build = |record: u64, entries: u64| {
+            let mut bytes = Forge::default().add(&honest("a", b"abc")).end();
+            let end = bytes.split_off(bytes.len() - wire::END_LENGTH);
+            let at = bytes.len() as u64;
+            let offset = u64::from(u32::from_le_bytes(end[16..20].try_into().unwrap()));
+            bytes.extend_from_slice(&wire::END64.to_le_bytes());
+            bytes.extend_from_slice(&44_u64.to_le_bytes());
+            bytes.extend_from_slice(&[45, 3, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            for number in [entries, entries, at - offset, offset] {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            bytes.extend_from_slice(&wire::LOCATOR64.to_le_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&(at + record).to_le_bytes());
+            bytes.extend_from_slice(&1_u32.to_le_bytes());
+            bytes.extend_from_slice(&end);
+            outcome(&bytes)
+        };
+        let lie = "the zip64 records of its end do not fit the archive";
+        assert_eq!(build(0, 1), "a File 3");
+        assert_eq!(build(1, 1), lie);
+        assert_eq!(build(u64::MAX / 2, 1), lie);
+        assert_eq!(build(0, 2), lie);
+        assert_eq!(build(0, u64::MAX), lie);
+    }
+
+    #[test]
+    fn reads_what_our_writer_writes() {
+        let time = Timestamp::from_seconds(1_700_000_001);
+        let mut writer = Writer::new(Vec::new(), time);
+        let path = |text: &str| text.parse::<ArchivePath>().unwrap();
+        let zeros = vec![0; 100_000];
+        writer.deflate(&path("zeros"), Executable::No, &zeros).unwrap();
+        writer.deflate(&path("ü"), Executable::Yes, b"x").unwrap();
+        writer.store(&path("s"), Executable::No, &zeros).unwrap();
+        let packed = zstd::encode_all(&zeros[..], 1).unwrap();
+        let crc32 = crc::of(&zeros);
+        writer
+            .raw(
+                &path("z"),
+                Executable::No,
+                Packed { method: Method::Zstd, crc32, size: 100_000, raw: &packed },
+            )
+            .unwrap();
+        let bytes = writer.finish().unwrap();
+        let archive = Archive::parse(&bytes, &Limits::default()).unwrap();
+        let [deflated, small, stored, zstd] = archive.members() else { panic!() };
+        assert_eq!(
+            (deflated.method, small.method, stored.method, zstd.method),
+            (Method::Deflate, Method::Stored, Method::Stored, Method::Zstd)
+        );
+        assert_eq!((deflated.unix_mode, small.unix_mode), (Some(0o100_644), Some(0o100_755)));
+        assert_eq!(deflated.modified, Some(Timestamp::from_seconds(1_700_000_000)));
+        for member in [deflated, stored, zstd] {
+            assert_eq!(archive.read(member).unwrap(), zeros);
+        }
+    }
+
+    #[test]
+    fn writes_times_that_a_zip_archive_can_hold() {
+        for (time, expect) in [(0, 315_532_800), (951_827_697, 951_827_696), (1 << 40, 4_354_819_198)] {
+            let mut writer = Writer::new(Vec::new(), Timestamp::from_seconds(time));
+            writer.store(&"a".parse().unwrap(), Executable::No, b"").unwrap();
+            let bytes = writer.finish().unwrap();
+            let archive = Archive::parse(&bytes, &Limits::default()).unwrap();
+            assert_eq!(archive.members()[0].modified, Some(Timestamp::from_seconds(expect)));
+        }
+    }
+
+    #[test]
+    fn writes_zip64_where_it_must() {
+        let mut writer = Writer::new(Vec::new(), Timestamp::ZIP_EPOCH);
+        for number in 0..65_536 {
+            writer.store(&format!("{number:x}").parse().unwrap(), Executable::No, b"").unwrap();
+        }
+        let bytes = writer.finish().unwrap();
+        let archive = Archive::parse(&bytes, &Limits::default()).unwrap();
+        assert_eq!(archive.members().len(), 65_536);
+    }
+}

@@ -1,0 +1,150 @@
+//! Members and their contents.
+
+use std::io::{self, Read as _};
+
+use crate::limits::Limits;
+use crate::zip::parse::{self, ZipError};
+use crate::zip::{Member, Method};
+
+/// A zip archive whose structure has been found sound: the two headers of each member agree, no two share bytes,
+/// no byte belongs to nothing, no path is there twice or lies below a file or a link.
+#[derive(Debug)]
+pub struct Archive<'a> {
+    bytes: &'a [u8],
+    members: Vec<Member>,
+}
+
+impl<'a> Archive<'a> {
+    /// Reads the structure of an archive; contents are checked when they are read.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that is found.
+    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, ZipError> {
+        Ok(Self { bytes, members: parse::members(bytes, limits)? })
+    }
+
+    /// All members, in the order of the central directory.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The packed bytes of one of this archive's members; none, of a member of another.
+    pub fn raw(&self, member: &Member) -> &'a [u8] {
+        let length = usize::try_from(member.compressed_size).unwrap_or(usize::MAX);
+        self.bytes.get(member.data..).and_then(|rest| rest.get(..length)).unwrap_or_default()
+    }
+
+    /// Unpacks the contents of a member.
+    ///
+    /// # Errors
+    ///
+    /// If they do not unpack, or are not of the size and checksum that the header says.
+    pub fn read(&self, member: &Member) -> Result<Vec<u8>, ZipError> {
+        // No method gets more than this out of so few bytes but by a lie about the size, or zstd's runs.
+        let likely = member.compressed_size.saturating_mul(1_040).saturating_add(64).min(member.size);
+        let mut unpacked = Vec::with_capacity(usize::try_from(likely).unwrap_or(0));
+        let mut contents = self.contents(member)?;
+        loop {
+            let start = unpacked.len();
+            unpacked
+                .resize(start.saturating_add(1 << 18).min(usize::try_from(member.size).unwrap_or(start)), 0);
+            let count = contents.fill(&mut unpacked[start..])?;
+            unpacked.truncate(start + count);
+            if count == 0 {
+                return Ok(unpacked);
+            }
+        }
+    }
+
+    /// Starts to unpack the contents of a member.
+    ///
+    /// # Errors
+    ///
+    /// If no decoder is to be had.
+    pub(crate) fn contents<'m>(&self, member: &'m Member) -> Result<Contents<'m>, ZipError>
+    where
+        'a: 'm,
+    {
+        let raw = self.raw(member);
+        let decoder = match member.method {
+            Method::Stored => Decoder::Stored(raw),
+            Method::Deflate => Decoder::Deflate(flate2::bufread::DeflateDecoder::new(raw)),
+            Method::Bzip2 => Decoder::Bzip2(bzip2::bufread::BzDecoder::new(raw)),
+            Method::Zstd => Decoder::Zstd(Box::new(
+                zstd::stream::read::Decoder::with_buffer(raw)
+                    .map_err(|source| unpack_error(member, source))?,
+            )),
+        };
+        Ok(Contents { member, decoder, crc: flate2::Crc::new(), left: member.size })
+    }
+}
+
+/// The contents of a member as they unpack; complete only when [`Contents::fill`] has given 0.
+pub(crate) struct Contents<'a> {
+    member: &'a Member,
+    decoder: Decoder<'a>,
+    crc: flate2::Crc,
+    left: u64,
+}
+
+enum Decoder<'a> {
+    Stored(&'a [u8]),
+    Deflate(flate2::bufread::DeflateDecoder<&'a [u8]>),
+    Bzip2(bzip2::bufread::BzDecoder<&'a [u8]>),
+    Zstd(Box<zstd::stream::read::Decoder<'a, &'a [u8]>>),
+}
+
+impl Decoder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stored(rest) => rest.read(buffer),
+            Self::Deflate(decoder) => decoder.read(buffer),
+            Self::Bzip2(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+
+    /// Tells whether all packed bytes were used.
+    fn is_used_up(&self) -> bool {
+        match self {
+            Self::Stored(rest) => rest.is_empty(),
+            Self::Deflate(decoder) => decoder.get_ref().is_empty(),
+            Self::Bzip2(decoder) => decoder.get_ref().is_empty(),
+            Self::Zstd(decoder) => decoder.get_ref().is_empty(),
+        }
+    }
+}
+
+fn unpack_error(member: &Member, source: io::Error) -> ZipError {
+    ZipError::Unpack { path: member.path.clone(), method: member.method, source }
+}
+
+impl Contents<'_> {
+    /// Unpacks some bytes; 0 once everything was read and is right.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ZipError> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if self.left > 0 && wanted == 0 {
+            return Ok(0);
+        }
+        let fault = |source| unpack_error(self.member, source);
+        let wrong_size = || ZipError::Size { path: self.member.path.clone(), size: self.member.size };
+        if self.left > 0 {
+            let count = self.decoder.read(&mut buffer[..wanted]).map_err(fault)?;
+            if count == 0 {
+                return Err(wrong_size());
+            }
+            self.crc.update(&buffer[..count]);
+            self.left -= count as u64;
+            return Ok(count);
+        }
+        if self.decoder.read(&mut [0]).map_err(fault)? > 0 || !self.decoder.is_used_up() {
+            return Err(wrong_size());
+        }
+        let (expected, found) = (self.member.crc32, self.crc.sum());
+        if found != expected {
+            return Err(ZipError::Checksum { path: self.member.path.clone(), expected, found });
+        }
+        Ok(0)
+    }
+}
