@@ -12,10 +12,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod compare;
 mod corpus;
+mod evidence;
 mod fetch;
 mod full;
 mod ordinary_user;
+mod peers;
 mod programs;
 mod tiers;
 mod workspace;

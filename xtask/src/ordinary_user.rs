@@ -26,13 +26,16 @@ struct TestProgram {
 
 /// A user account that ends with this value.
 #[derive(Debug)]
-struct Account {
-    name: String,
-    home: tempfile::TempDir,
+pub(crate) struct Account {
+    /// Its name, and that of its group.
+    pub(crate) name: String,
+    /// Its home folder, the only one it may write to.
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl Account {
-    fn create() -> anyhow::Result<Self> {
+    /// Makes an account (needs root).
+    pub(crate) fn create() -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("hwb-user-").tempdir().context("no temporary folder")?;
         let name = format!("hwb-ci-{}", std::process::id());
         capture(

@@ -37,10 +37,7 @@ fn every_hook_answers() {
         .option("scripts", vec!["run = tiny_thing:main"]);
     let context = context(&project);
     let said = |expression: &str| call(&context, expression).success().stdout;
-    assert_eq!(
-        said("b.get_requires_for_build_wheel(), b.get_requires_for_build_sdist()"),
-        "(['more'], [])\n"
-    );
+    assert_eq!(said("b.get_requires_for_build_wheel(), b.get_requires_for_build_sdist()"), "['more'] []\n");
     assert_eq!(said("b.build_wheel('.')"), "tiny_thing-1.0-py3-none-any.whl\n");
     assert_eq!(said("b.build_sdist('.')"), "tiny_thing-1.0.tar.gz\n");
     assert_eq!(said("b.prepare_metadata_for_build_wheel('.')"), "tiny_thing-1.0.dist-info\n");

@@ -1,0 +1,320 @@
+//! Whole commands against their peers, in pairs: every round runs each tool once, and the medians are compared.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use hwb_testkit::{Artifact, Index, Tree};
+
+use super::{Bench, BenchOptions};
+use crate::corpus::{PYTHON, file_name, files_named};
+use crate::evidence::{self, Section};
+use crate::fetch;
+use crate::peers::Peers;
+use crate::programs::{capture, program};
+use crate::workspace::{Workspace, ambient};
+
+mod projects;
+
+use self::projects::Project;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tool {
+    Hwb,
+    Uv,
+    Build,
+    /// The backend's hooks in a ready environment, one process: what no frontend can save.
+    Bare,
+}
+
+/// Everything that a run needs to know.
+#[derive(Debug)]
+struct Arena {
+    place: PathBuf,
+    hwb: PathBuf,
+    peers: Peers,
+    index: Index,
+    python: PathBuf,
+}
+
+/// Measures what is asked for.
+pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<()> {
+    let place = options.place.clone().unwrap_or_else(|| workspace.target.join("bench"));
+    fs_err::create_dir_all(&place)?;
+    let place = fs_err::canonicalize(place)?;
+    let peers_index = fetch::Index::configured()?;
+    let peers = Peers::install(workspace, &peers_index)?;
+    let wheels = workspace.target.join("bench-wheels");
+    let index = serve_wheels(&wheels, &peers_index)?;
+    let hwb = workspace.hwb(options.program.binary.clone())?;
+    let python = real_interpreter()?;
+    let arena = Arena { place, hwb, peers, index, python };
+    let (part, body) = match options.what {
+        Bench::Build => ("bench build", small_projects(&arena, options)?),
+        Bench::Tree => ("bench tree", large_tree(&arena, options)?),
+    };
+    println!("{body}");
+    let file_system = capture(program("stat").args(["-f", "-c", "%T"]).arg(&arena.place))?;
+    let body = format!(
+        "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm, a \
+         fresh environment for every build.\n\n{body}",
+        options.rounds,
+        arena.peers.versions,
+        file_system.trim()
+    );
+    let command = format!("cargo xtask full {part} --rounds {}", options.rounds);
+    evidence::write(workspace, &Section { part, command, body })
+}
+
+/// The interpreter itself: a shim on the way to it would be measured too.
+fn real_interpreter() -> anyhow::Result<PathBuf> {
+    let ask = "import os, sys; print(os.path.realpath(sys.executable))";
+    let said = capture(program(format!("python{PYTHON}")).args(["-I", "-c", ask]))?;
+    Ok(PathBuf::from(said.trim()))
+}
+
+/// Serves the backends' wheels, which are downloaded once.
+fn serve_wheels(folder: &Path, from: &fetch::Index) -> anyhow::Result<Index> {
+    if !folder.is_dir() {
+        let partial = folder.with_extension("partial");
+        let mut command = program(format!("python{PYTHON}"));
+        command.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+            "--index-url",
+            &from.url,
+        ]);
+        command.arg("--dest").arg(&partial).args(projects::BACKENDS);
+        capture(&mut command)?;
+        fs_err::rename(&partial, folder)?;
+    }
+    let mut artifacts = Vec::new();
+    for path in files_named(folder, ".whl")? {
+        artifacts.push(Artifact::new(file_name(&path), fs_err::read(&path)?));
+    }
+    Ok(Index::of(artifacts))
+}
+
+fn small_projects(arena: &Arena, options: &BenchOptions) -> anyhow::Result<String> {
+    let mut text = String::from(
+        "| project | hwb ms | uv ms | build ms | bare hooks ms | hwb/uv | hwb/build | overhead hwb/uv |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for project in projects::small() {
+        if !options.only.is_empty() && !options.only.iter().any(|name| name == project.name) {
+            continue;
+        }
+        let ready = ready_environment(arena, &project)?;
+        let tools = [Tool::Hwb, Tool::Uv, Tool::Build, Tool::Bare];
+        let medians = measure(options.rounds, &tools, |tool| one_run(arena, &project, &ready, tool))?;
+        let row = row(project.name, &medians);
+        println!("{row}");
+        text.push_str(&row);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn row(name: &str, medians: &BTreeMap<Tool, f64>) -> String {
+    let of = |tool: Tool| medians.get(&tool).copied().unwrap_or(f64::NAN);
+    let (hwb, uv, build, bare) = (of(Tool::Hwb), of(Tool::Uv), of(Tool::Build), of(Tool::Bare));
+    format!(
+        "| {name} | {hwb:.0} | {uv:.0} | {build:.0} | {bare:.0} | {:.2} | {:.2} | {:.2} |",
+        hwb / uv,
+        hwb / build,
+        (hwb - bare) / (uv - bare)
+    )
+}
+
+/// Runs every tool once a round, one round to warm up, and gives the medians in milliseconds.
+fn measure(
+    rounds: usize,
+    tools: &[Tool],
+    mut run: impl FnMut(Tool) -> anyhow::Result<Duration>,
+) -> anyhow::Result<BTreeMap<Tool, f64>> {
+    let mut times: BTreeMap<Tool, Vec<Duration>> = BTreeMap::new();
+    for round in 0..=rounds {
+        for turn in 0..tools.len() {
+            // No tool always has the same predecessor.
+            let tool = tools[(turn + round) % tools.len()];
+            let time = run(tool).with_context(|| format!("{tool:?}"))?;
+            if round > 0 {
+                times.entry(tool).or_default().push(time);
+            }
+        }
+    }
+    Ok(times.into_iter().map(|(tool, times)| (tool, median(times))).collect())
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    let middle = times.len() / 2;
+    let low = if times.len().is_multiple_of(2) { middle.saturating_sub(1) } else { middle };
+    (times[low] + times[middle]).as_secs_f64() * 500.0
+}
+
+/// A virtual environment with the project's build requirements, bytecode compiled.
+fn ready_environment(arena: &Arena, project: &Project) -> anyhow::Result<PathBuf> {
+    let environment = arena.place.join("ready").join(project.name);
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        capture(program(&arena.python).args(["-m", "venv", "--clear"]).arg(&environment))?;
+        let install = ["-m", "pip", "install", "--quiet", "--index-url", &arena.index.url()];
+        capture(program(&python).args(install).args(project.requires))?;
+    }
+    Ok(python)
+}
+
+/// Puts the project afresh where the tool will find it, and times the tool from start to end.
+fn one_run(arena: &Arena, project: &Project, ready: &Path, tool: Tool) -> anyhow::Result<Duration> {
+    let place = arena.place.join("run").join(format!("{tool:?}"));
+    let (source, out) = (place.join(project.name), place.join("out"));
+    if place.exists() {
+        fs_err::remove_dir_all(&place)?;
+    }
+    project.tree().write_to(&source);
+    fs_err::create_dir_all(&out)?;
+    let mut command = match tool {
+        Tool::Bare => bare_hooks(project, ready, &source, &out),
+        Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, tool, &source, &out),
+    };
+    timed(arena, &mut command, &out)
+}
+
+fn bare_hooks(project: &Project, ready: &Path, source: &Path, out: &Path) -> Command {
+    let backend = project.backend;
+    let code = format!(
+        "import sys, {backend} as b\n\
+         getattr(b, 'get_requires_for_build_wheel', lambda: [])()\n\
+         b.build_wheel(sys.argv[1])"
+    );
+    let mut command = program(ready);
+    command.args(["-c", &code]).arg(out).current_dir(source);
+    // Some backends are programs beside the interpreter.
+    let mut path = ready.parent().unwrap_or(ready).as_os_str().to_owned();
+    path.push(":");
+    path.push(ambient("PATH").unwrap_or_default());
+    command.env("PATH", path);
+    command
+}
+
+fn frontend(arena: &Arena, tool: Tool, source: &Path, out: &Path) -> Command {
+    let url = arena.index.url();
+    let cache = arena.place.join("cache").join(format!("{tool:?}"));
+    match tool {
+        Tool::Hwb => {
+            let mut command = program(&arena.hwb);
+            command.arg("build").arg(source).arg("-o").arg(out).arg("--python").arg(&arena.python);
+            command.args(["--index-url", &url, "--cache-dir"]).arg(cache);
+            command
+        }
+        Tool::Uv => {
+            let mut command = program(&arena.peers.uv);
+            command.args(["build", "--wheel", "--no-config", "--default-index", &url, "--python"]);
+            command.arg(&arena.python).arg("--cache-dir").arg(cache).arg("--out-dir").arg(out).arg(source);
+            command
+        }
+        Tool::Build | Tool::Bare => {
+            let mut command = program(&arena.peers.python);
+            command.args(["-m", "build", "--wheel", "--outdir"]).arg(out).arg(source);
+            command.env("PIP_INDEX_URL", url).env("PIP_CACHE_DIR", cache);
+            command
+        }
+    }
+}
+
+/// Times a command in a built environment; it must have made exactly one wheel.
+fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
+    let own: Vec<(OsString, OsString)> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    command.env_clear().env("PATH", ambient("PATH").unwrap_or_default());
+    command.env("HOME", &arena.place).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("NO_COLOR", "1");
+    command.env("SOURCE_DATE_EPOCH", "1700000000").envs(own);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let output = command.output().context("the tool did not start")?;
+    let time = start.elapsed();
+    let wheels = files_named(out, ".whl")?.len();
+    if !output.status.success() || wheels != 1 {
+        bail!("{}, {wheels} wheels:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(time)
+}
+
+/// A pure package in a git checkout of 20,000 files and 500 MB.
+fn large_tree(arena: &Arena, options: &BenchOptions) -> anyhow::Result<String> {
+    let source = arena.place.join("checkout");
+    if !source.join(".git").is_dir() {
+        make_checkout(&source)?;
+    }
+    let medians = measure(options.rounds, &[Tool::Hwb, Tool::Uv], |tool| {
+        let out = arena.place.join("run").join(format!("{tool:?}-out"));
+        if out.exists() {
+            fs_err::remove_dir_all(&out)?;
+        }
+        fs_err::create_dir_all(&out)?;
+        timed(arena, &mut frontend(arena, tool, &source, &out), &out)
+    })?;
+    let of = |tool: Tool| medians.get(&tool).copied().unwrap_or(f64::NAN);
+    let mut text = String::new();
+    writeln!(
+        text,
+        "20,000 files, 500 MB, flit: hwb {:.0} ms, uv {:.0} ms, hwb/uv {:.2}",
+        of(Tool::Hwb),
+        of(Tool::Uv),
+        of(Tool::Hwb) / of(Tool::Uv)
+    )?;
+    Ok(text)
+}
+
+fn make_checkout(source: &Path) -> anyhow::Result<()> {
+    let flit = projects::small().into_iter().next().context("there is a first project")?;
+    flit.tree().write_to(source);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for folder in 0..200 {
+        let mut tree = Tree::new();
+        for file in 0..100 {
+            let mut bytes = Vec::with_capacity(25_000);
+            while bytes.len() < 25_000 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                bytes.extend_from_slice(&state.to_le_bytes());
+            }
+            tree = tree.file(&format!("data/{folder:03}/{file:02}.bin"), bytes);
+        }
+        tree.write_to(source);
+    }
+    let git = |arguments: &[&str]| {
+        let mut command = program("git");
+        command.args(["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0"]);
+        capture(command.args(arguments).current_dir(source))
+    };
+    git(&["init", "--quiet"])?;
+    git(&["add", "--all"])?;
+    git(&["commit", "--quiet", "--message", "a large checkout"])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::median;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        let of = |times: &[u64]| median(times.iter().map(|time| Duration::from_millis(*time)).collect());
+        assert!((of(&[5, 1, 3]) - 3.0).abs() < 1e-9);
+        assert!((of(&[4, 1, 2, 9]) - 3.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,60 @@
+//! The coverage-guided fuzz targets, each run for a while.
+
+use anyhow::bail;
+
+use crate::corpus::{file_name, files_named};
+use crate::evidence::{self, Section};
+use crate::programs::{capture, program, tail};
+use crate::workspace::Workspace;
+
+/// Runs each program of the `fuzz` package of the checkout.
+///
+/// The targets are built for libFuzzer by a nightly-only switch of the compiler, which the pinned toolchain accepts with
+/// RUSTC_BOOTSTRAP for this build alone.
+pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
+    let fuzz = workspace.root.join("fuzz");
+    let targets = files_named(&fuzz.join("fuzz_targets"), ".rs")?;
+    if targets.is_empty() {
+        bail!("there is no fuzz target in {}", fuzz.display());
+    }
+    let built = workspace.target.join("fuzz");
+    let flags = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+                 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+                 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
+    let mut build = workspace.cargo(["build", "--release", "--manifest-path"]);
+    build.arg(fuzz.join("Cargo.toml")).env("CARGO_TARGET_DIR", &built);
+    build.env("RUSTFLAGS", flags).env("RUSTC_BOOTSTRAP", "1");
+    crate::programs::run(&mut build)?;
+
+    let mut rows = String::new();
+    let mut crashed = Vec::new();
+    for target in &targets {
+        let name = file_name(target).trim_end_matches(".rs").to_owned();
+        let corpus = built.join("corpus").join(&name);
+        fs_err::create_dir_all(&corpus)?;
+        let mut command = program(built.join("release").join(&name));
+        command.arg(&corpus).arg(fuzz.join("seeds").join(&name)).current_dir(&built);
+        command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
+        // libFuzzer reports on its standard error.
+        let mut shell = program("sh");
+        shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
+        let line = match capture(shell.current_dir(&built)) {
+            Ok(said) => {
+                let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+                format!("{} executions, nothing found", runs.unwrap_or("unknown").trim())
+            }
+            Err(error) => {
+                crashed.push(name.clone());
+                format!("CRASHED: {}", tail(&format!("{error:#}"), 3).replace('\n', " "))
+            }
+        };
+        println!("{name:24} {line}");
+        rows.push_str(&format!("- {name}: {line}\n"));
+    }
+    let command = format!("cargo xtask full fuzz --seconds {seconds}");
+    evidence::write(workspace, &Section { part: "fuzz", command, body: rows })?;
+    if !crashed.is_empty() {
+        bail!("found something: {}", crashed.join(", "));
+    }
+    Ok(())
+}

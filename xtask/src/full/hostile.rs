@@ -1,0 +1,72 @@
+//! Hostile archives and wheels: each must be refused in one line, with the right exit code and without a trace.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, bail};
+use hwb_testkit::hostile::{Hostile, Offer, hostile};
+use hwb_testkit::{CommandContext, Index, tiny_backend_wheel};
+
+use super::Program;
+use crate::evidence::{self, Section};
+use crate::workspace::Workspace;
+
+/// Offers all of them.
+pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<()> {
+    let hwb = workspace.hwb(program.binary)?;
+    let outside = tempfile::tempdir().context("no temporary folder")?;
+    let escape = outside.path().join("hwb-escaped");
+    let all = hostile(&escape.to_string_lossy());
+    let mut failures = Vec::new();
+    let mut rows = String::new();
+    for case in &all {
+        let verdict = offer(&hwb, case, outside.path());
+        let said = match &verdict {
+            Ok(line) => line.clone(),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        println!("{:50} {said}", case.what);
+        writeln!(rows, "- {}: `{said}`", case.what).expect("writing to a string succeeds");
+        if verdict.is_err() {
+            failures.push(case.what);
+        }
+    }
+    let refused = all.len() - failures.len();
+    let body = format!(
+        "**{refused} of {} refused** with one line of error, the right exit code and nothing written outside.\n\n{rows}",
+        all.len()
+    );
+    let command = "cargo xtask full hostile".to_owned();
+    evidence::write(workspace, &Section { part: "hostile", command, body })?;
+    if !failures.is_empty() {
+        bail!("not refused as they should be: {}", failures.join(", "));
+    }
+    Ok(())
+}
+
+/// Offers one and returns the line of error.
+fn offer(hwb: &std::path::Path, case: &Hostile, outside: &std::path::Path) -> anyhow::Result<String> {
+    let index = Index::of([tiny_backend_wheel()]);
+    let context = CommandContext::new(hwb).index(&index);
+    let input = tempfile::tempdir().context("no temporary folder")?;
+    let path = case.artifact.write_to(input.path());
+    let (verb, code) = match case.offer {
+        Offer::Source => ("build", 4),
+        Offer::Wheel => ("inspect", 6),
+    };
+    let outcome = context.command([verb]).arg(&path).run();
+    let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.starts_with("error")).collect();
+    if outcome.code != Some(code) {
+        bail!("exit code {:?} instead of {code}: {}", outcome.code, outcome.stderr.trim());
+    }
+    if lines.len() != 1 {
+        bail!("{} lines of error: {}", lines.len(), outcome.stderr.trim());
+    }
+    let written: Vec<String> = [outside, &context.work(), &context.home(), &context.temporary()]
+        .into_iter()
+        .flat_map(CommandContext::files_below)
+        .collect();
+    if !written.is_empty() {
+        bail!("it left {}", written.join(", "));
+    }
+    Ok(context.filtered(lines[0]).replace(&input.path().to_string_lossy().into_owned(), "[IN]"))
+}

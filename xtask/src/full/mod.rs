@@ -1,0 +1,109 @@
+//! The third tier: by hand, never in CI; each part writes its section of `docs/evidence.md`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::workspace::Workspace;
+
+mod bench;
+mod concurrency;
+mod corpus;
+mod fuzz;
+mod hostile;
+mod repro;
+
+/// A part of the third tier.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Part {
+    /// Builds the corpus with hwb and with uv and compares the wheels.
+    Corpus(Selection),
+    /// Measures whole commands against the peers, in pairs.
+    Bench(BenchOptions),
+    /// Builds pure and compiled sdists twice in surroundings that differ in everything, and compares the bytes.
+    Repro(Selection),
+    /// Builds side by side in one cache, kills one, and looks at what is left.
+    Concurrency(Program),
+    /// Offers hostile archives and wheels.
+    Hostile(Program),
+    /// Runs each fuzz target for a while.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+/// The program that is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct Program {
+    /// The hwb program [default: the release build].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) binary: Option<PathBuf>,
+}
+
+/// Which rows of the corpus.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    #[command(flatten)]
+    pub(crate) program: Program,
+    /// Only these projects.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) only: Vec<String>,
+    /// Only this kind.
+    #[arg(long)]
+    pub(crate) kind: Option<crate::corpus::Kind>,
+    /// Forgets earlier results instead of going on where they end.
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+impl Selection {
+    /// Whether a row is asked for; heavy ones are only when they are named or their kind is.
+    pub(crate) fn wants(&self, row: &crate::corpus::Row) -> bool {
+        let named = self.only.iter().any(|name| name == &row.name);
+        let by_kind = self.kind.is_none_or(|kind| kind == row.kind);
+        let light = row.kind != crate::corpus::Kind::Heavy || self.kind.is_some();
+        named || (self.only.is_empty() && by_kind && light)
+    }
+}
+
+/// What is measured, and how often.
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// What is measured.
+    #[arg(value_enum)]
+    pub(crate) what: Bench,
+    #[command(flatten)]
+    pub(crate) program: Program,
+    /// Rounds; in each every tool runs once.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) rounds: usize,
+    /// The folder that projects, outputs and caches stand in [default: below the target folder].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) place: Option<PathBuf>,
+    /// Only these projects.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) only: Vec<String>,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Bench {
+    /// `hwb build` against `uv build` and `build`.
+    Build,
+    /// The same around a checkout of 20,000 files and 500 MB.
+    Tree,
+}
+
+/// Runs one part.
+pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
+    match part {
+        Part::Corpus(selection) => corpus::run(workspace, &selection),
+        Part::Bench(options) => bench::run(workspace, &options),
+        Part::Repro(selection) => repro::run(workspace, &selection),
+        Part::Concurrency(program) => concurrency::run(workspace, program),
+        Part::Hostile(program) => hostile::run(workspace, program),
+        Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
+    }
+}

@@ -1,0 +1,41 @@
+//! The tools that hwb is compared with, in a virtual environment of their own below the target folder.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::corpus::PYTHON;
+use crate::fetch::Index;
+use crate::programs::{capture, program, run};
+use crate::workspace::Workspace;
+
+/// The peers, newest as the index has them when they are first installed.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// The `uv` program.
+    pub(crate) uv: PathBuf,
+    /// The interpreter that has `build` installed.
+    pub(crate) python: PathBuf,
+    /// Names and versions, for the evidence.
+    pub(crate) versions: String,
+}
+
+impl Peers {
+    /// Installs the peers, or takes them as they are.
+    pub(crate) fn install(workspace: &Workspace, index: &Index) -> anyhow::Result<Self> {
+        let environment = workspace.target.join("peers");
+        let python = environment.join("bin/python");
+        if !environment.join("bin/uv").is_file() {
+            run(program(format!("python{PYTHON}")).args(["-m", "venv", "--clear"]).arg(&environment))?;
+            let install = ["-m", "pip", "install", "--quiet", "--index-url", &index.url, "uv", "build"];
+            run(program(&python).args(install))?;
+        }
+        let uv = environment.join("bin/uv");
+        let uv_version = capture(program(&uv).arg("--version"))?;
+        let build_version = capture(program(&python).args(["-m", "build", "--version"]))?;
+        let build_version =
+            build_version.split_whitespace().nth(1).context("build tells no version")?.to_owned();
+        let uv_version = uv_version.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        Ok(Self { uv, python, versions: format!("{uv_version}, build {build_version}") })
+    }
+}
