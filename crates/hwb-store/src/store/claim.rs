@@ -1,0 +1,322 @@
+//! Directories that one process has to itself, and the removal of those whose process died.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use hwb_ident::Digest;
+
+use super::{Absent, FsError, Lock, Store, StoreError, fs, plain};
+
+/// The area of scratch directories.
+pub(super) const SCRATCH: &str = "tmp";
+
+/// A private directory, removed when it is dropped or, if the process is killed, by a later [`Store::sweep`].
+#[derive(Debug)]
+pub struct Scratch(Claim);
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Removes it, and says if that failed.
+    ///
+    /// # Errors
+    ///
+    /// If something in it cannot be removed.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.0.close()
+    }
+}
+
+/// A directory whose path is the same each time: derived from a key, and numbered only while several are in use.
+#[derive(Debug)]
+pub struct Slot {
+    claim: Claim,
+    number: u32,
+}
+
+impl Slot {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.claim.path
+    }
+
+    /// Which slot of its key it is; 0 unless others were in use.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Removes it, and says if that failed.
+    ///
+    /// # Errors
+    ///
+    /// If something in it cannot be removed.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.claim.close()
+    }
+}
+
+/// What [`Store::sweep`] did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Directories of dead processes that were removed.
+    pub removed: u64,
+    /// What could not be removed, for example as it belongs to another user. No reason to fail a build.
+    pub failures: Vec<FsError>,
+}
+
+impl Store {
+    /// Makes a private directory; `purpose` is a plain name that shows up in its path.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made or locked.
+    pub fn scratch(&self, purpose: &str) -> Result<Scratch, StoreError> {
+        let (claim, _) = self.claim(&Place { area: SCRATCH, key: plain(purpose)?, mode: 0o700 })?;
+        Ok(Scratch(claim))
+    }
+
+    /// Takes the first slot of `key` in `area` that nobody has, and empties it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made, emptied or locked.
+    pub fn slot(&self, area: &str, key: &Digest) -> Result<Slot, StoreError> {
+        let (claim, number) = self.claim(&Place { area: plain(area)?, key: &key.short(), mode: 0o755 })?;
+        Ok(Slot { claim, number })
+    }
+
+    /// Removes the scratch directories and slots of processes that died. Cheap if there are none.
+    ///
+    /// # Errors
+    ///
+    /// If the locks cannot be listed.
+    pub fn sweep(&self) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        for lock_file in self.lock_files()? {
+            match self.sweep_one(&lock_file) {
+                Ok(true) => swept.removed += 1,
+                Ok(false) => {}
+                Err(error) => swept.failures.push(error),
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The lock files of all claims, living and dead.
+    pub(super) fn lock_files(&self) -> Result<Vec<LockFile>, StoreError> {
+        let locks = self.home.join("locks");
+        let entries = crate::walk_sorted(&locks)?;
+        Ok(entries.iter().filter_map(|entry| LockFile::parse(entry.path.to_str()?)).collect())
+    }
+
+    fn sweep_one(&self, lock_file: &LockFile) -> Result<bool, FsError> {
+        let Some(lock) = Lock::attempt(&lock_file.path(&self.home), Absent::Leave)? else { return Ok(false) };
+        let path = lock_file.directory(&self.home);
+        Claim { path, lock: Some(lock) }.release().map(|()| true)
+    }
+
+    /// Takes the first number of a place that is free, and makes an empty directory there.
+    fn claim(&self, place: &Place<'_>) -> Result<(Claim, u32), StoreError> {
+        let mut number = 0;
+        loop {
+            let lock_file = LockFile { area: place.area.to_owned(), key: place.key.to_owned(), number };
+            if let Some(lock) = Lock::attempt(&lock_file.path(&self.home), Absent::Create)? {
+                let claim = Claim { path: lock_file.directory(&self.home), lock: Some(lock) };
+                claim.make_empty(place.mode)?;
+                return Ok((claim, number));
+            }
+            number += 1;
+        }
+    }
+}
+
+/// Where a claim is wanted.
+#[derive(Debug)]
+struct Place<'a> {
+    area: &'a str,
+    key: &'a str,
+    mode: u32,
+}
+
+/// The name of a lock file: which directory it stands for. `/` cannot be part of an area or a key, `,` neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LockFile {
+    pub(super) area: String,
+    key: String,
+    number: u32,
+}
+
+impl LockFile {
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split(',');
+        let (area, key, number) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_whole = parts.next().is_none() && plain(area).is_ok() && plain(key).is_ok();
+        is_whole.then_some(())?;
+        Some(Self { area: area.to_owned(), key: key.to_owned(), number: number.parse().ok()? })
+    }
+
+    pub(super) fn path(&self, home: &Path) -> PathBuf {
+        let Self { area, key, number } = self;
+        home.join(format!("locks/{area},{key},{number}"))
+    }
+
+    fn directory(&self, home: &Path) -> PathBuf {
+        home.join(&self.area).join(&self.key).join(self.number.to_string())
+    }
+}
+
+/// A directory and the lock that makes it ours.
+#[derive(Debug)]
+struct Claim {
+    path: PathBuf,
+    lock: Option<Lock>,
+}
+
+impl Claim {
+    /// Makes the directory; what a dead process left in it goes first.
+    fn make_empty(&self, mode: u32) -> Result<(), FsError> {
+        fs::remove_tree(&self.path)?;
+        let above = self.path.parent().unwrap_or(Path::new("/"));
+        loop {
+            fs::create_directory(above)?;
+            match std::fs::DirBuilder::new().mode(mode).create(&self.path) {
+                Ok(()) => break,
+                // A neighbour removed the empty directory above between our two steps.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(FsError::create(&self.path)(error)),
+            }
+        }
+        let permissions = Permissions::from_mode(mode);
+        std::fs::set_permissions(&self.path, permissions).map_err(FsError::create(&self.path))
+    }
+
+    fn close(mut self) -> Result<(), StoreError> {
+        Ok(self.release()?)
+    }
+
+    /// Removes the directory, then the lock file: in between a crash leaves what a sweep finds.
+    fn release(&mut self) -> Result<(), FsError> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        fs::remove_tree(&self.path)?;
+        if let Some(above) = self.path.parent() {
+            // Neighbours may be in it.
+            drop(std::fs::remove_dir(above));
+        }
+        lock.remove()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // What cannot be removed now keeps its lock file, without a holder: the next sweep tries again.
+        drop(self.release());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(store: &Store) -> usize {
+        crate::walk_sorted(&store.home).unwrap().len()
+    }
+
+    /// What SIGKILL does: the lock is free, and nothing else happens.
+    fn kill(claim: &mut Claim) {
+        claim.lock = None;
+    }
+
+    #[test]
+    fn scratch_is_private_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let before = count(&store);
+        let (first, second) = (store.scratch("unpack").unwrap(), store.scratch("unpack").unwrap());
+        assert_ne!(first.path(), second.path());
+        assert_eq!(first.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write_atomic(&first.path().join("file"), b"").unwrap();
+        first.close().unwrap();
+        drop(second);
+        std::fs::remove_dir(store.home.join("tmp")).unwrap();
+        assert_eq!(count(&store), before);
+        assert!(matches!(store.scratch("../x"), Err(StoreError::Name { .. })));
+    }
+
+    #[test]
+    fn slots_keep_their_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (Store::open(folder.path()).unwrap(), Store::open(folder.path()).unwrap());
+        let key = Digest::of(b"key");
+        let first = one.slot("source", &key).unwrap();
+        let path = first.path().to_owned();
+        assert!(path.ends_with(format!("v1/source/{}/0", key.short())));
+        let second = other.slot("source", &key).unwrap();
+        assert_eq!((first.number(), second.number()), (0, 1));
+        drop(first);
+        let again = other.slot("source", &key).unwrap();
+        assert_eq!(again.path(), path);
+        assert_eq!(again.path().metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        drop((again, second));
+        assert!(!path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn what_the_dead_left_is_swept_and_the_living_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let before = count(&store);
+        let key = Digest::of(b"key");
+        let living = store.slot("source", &key).unwrap();
+        let mut dead = store.slot("source", &key).unwrap();
+        let mut dead_scratch = store.scratch("unpack").unwrap();
+        fs::write_atomic(&dead.path().join("file"), b"").unwrap();
+        kill(&mut dead.claim);
+        kill(&mut dead_scratch.0);
+        assert_eq!(store.sweep().unwrap().removed, 2);
+        assert!(!dead.path().exists() && !dead_scratch.path().exists() && living.path().exists());
+        assert_eq!(store.sweep().unwrap().removed, 0);
+        drop(living);
+        for area in ["source", "tmp"] {
+            std::fs::remove_dir(store.home.join(area)).unwrap();
+        }
+        assert_eq!(count(&store), before);
+    }
+
+    #[test]
+    fn a_dead_slot_is_taken_over_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        let mut dead = store.slot("source", &key).unwrap();
+        fs::write_atomic(&dead.path().join("file"), b"").unwrap();
+        kill(&mut dead.claim);
+        let next = store.slot("source", &key).unwrap();
+        assert_eq!(next.path(), dead.path());
+        assert!(crate::walk_sorted(next.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn many_at_once_never_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Digest::of(b"key");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let store = Store::open(folder.path()).unwrap();
+                    for _ in 0..50 {
+                        let slot = store.slot("source", &key).unwrap();
+                        std::fs::create_dir(slot.path().join("mine")).unwrap();
+                        store.sweep().unwrap();
+                        assert!(slot.path().join("mine").is_dir());
+                        slot.close().unwrap();
+                    }
+                });
+            }
+        });
+    }
+}
