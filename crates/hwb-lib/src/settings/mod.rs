@@ -27,9 +27,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hwb_uv::{Connectivity, Hashes, IndexSettings, Indexes, Keyring, Strategy};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
+
+pub use hwb_uv::{Connectivity, Hashes, IndexSettings, Indexes, Keyring, Strategy};
 
 pub use self::constraints::ConstraintsError;
 pub use self::error::{SettingsError, TomlError};

@@ -1,0 +1,86 @@
+//! The documents that `--json` prints, by name, each with its JSON schema.
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+use crate::build::{BuildReport, PlanReport};
+use crate::cache::{CacheDirectory, CacheUsage, Removed};
+use crate::error::{Error, ErrorKind, LogExcerpt};
+use crate::history::Record;
+use crate::inspect::InspectReport;
+use crate::python::Interpreter;
+use crate::settings::Setting;
+use crate::verify::VerifyReport;
+
+/// What every command prints with `--json` when it fails.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ErrorDocument {
+    /// The failure.
+    pub error: ErrorBody,
+}
+
+/// A failure.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ErrorBody {
+    /// Its kind; the exit code follows from it.
+    pub kind: ErrorKind,
+    /// What was attempted, on what.
+    pub message: String,
+    /// Why it failed, down to the root.
+    pub causes: Vec<String>,
+    /// What to try.
+    pub hints: Vec<String>,
+    /// What the backend printed before it failed.
+    pub log: Option<LogExcerpt>,
+}
+
+impl From<&Error> for ErrorDocument {
+    fn from(error: &Error) -> Self {
+        let mut chain = error.chain();
+        let message = chain.next().unwrap_or_default();
+        let (causes, hints) = (chain.collect(), error.hints().to_vec());
+        Self { error: ErrorBody { kind: error.kind(), message, causes, hints, log: error.log().cloned() } }
+    }
+}
+
+/// The name of a document, and how its schema is made.
+type Document = (&'static str, fn() -> Schema);
+
+const DOCUMENTS: [Document; 11] = [
+    ("build", || schema_for!(BuildReport)),
+    ("cache-clean", || schema_for!(Removed)),
+    ("cache-dir", || schema_for!(CacheDirectory)),
+    ("cache-du", || schema_for!(CacheUsage)),
+    ("config", || schema_for!(Vec<Setting>)),
+    ("error", || schema_for!(ErrorDocument)),
+    ("history", || schema_for!(Vec<Record>)),
+    ("inspect", || schema_for!(InspectReport)),
+    ("plan", || schema_for!(PlanReport)),
+    ("python", || schema_for!(Vec<Interpreter>)),
+    ("verify", || schema_for!(VerifyReport)),
+];
+
+/// The names of the documents, sorted.
+pub fn names() -> [&'static str; DOCUMENTS.len()] {
+    DOCUMENTS.map(|(name, _)| name)
+}
+
+/// The schema of a document; `None` if there is none of that name.
+pub fn schema(name: &str) -> Option<Schema> {
+    DOCUMENTS.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_has_a_schema() {
+        assert!(names().is_sorted());
+        for name in names() {
+            let schema = serde_json::to_value(schema(name).unwrap()).unwrap();
+            assert!(schema.get("title").is_some(), "{name}");
+        }
+        assert!(schema("nothing").is_none());
+    }
+}

@@ -1,0 +1,242 @@
+//! What can be typed.
+
+mod build;
+mod index;
+mod parse;
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::build::{BuildArguments, VerifyArguments};
+pub(crate) use self::index::IndexArguments;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  hwb build                          A wheel of the project in this directory, into dist/
+  hwb build -sw path/to/project      An sdist, and a wheel from it
+  hwb build 'flask==3.1.0'           A wheel from the sdist on the index
+  hwb verify dist/a-1.0-py3-none-any.whl --source .
+  hwb inspect dist/a-1.0-py3-none-any.whl
+
+`hwb COMMAND --help` says more.";
+
+/// Builds Python wheels from any source, the same bytes every time.
+#[derive(Debug, Parser)]
+#[command(name = "hwb", styles = STYLES, max_term_width = 100, arg_required_else_help = true)]
+#[command(disable_version_flag = true, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// Print the version
+    #[arg(short = 'V', long, required = true)]
+    pub(crate) version: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build wheels and sdists
+    Build(Box<BuildArguments>),
+    /// Build a wheel again and compare it with the one that is there
+    Verify(Box<VerifyArguments>),
+    /// Show what is in a wheel or sdist
+    Inspect(InspectArguments),
+    /// Show the Python interpreters of this machine
+    #[command(subcommand)]
+    Python(PythonCommand),
+    /// Show the settings that hold here
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show earlier builds
+    History(HistoryArguments),
+    /// Show or clear the cache
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  hwb completions bash > ~/.local/share/bash-completion/completions/hwb"
+    )]
+    Completions(CompletionsArguments),
+    /// Print the JSON schema of a document that --json prints
+    Schema(SchemaArguments),
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags as they were typed; its methods say what they mean")]
+pub(crate) struct Global {
+    /// Show everything that the build backend prints
+    #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = "Global options")]
+    verbose: bool,
+    /// Print nothing but errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+    /// Print one JSON document to standard output and nothing else there
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Whether to use colours; NO_COLOR and CLICOLOR_FORCE are heard too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(help_heading = "Global options")]
+    pub(crate) color: Color,
+    /// Where the cache is
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Phases and results.
+    Normal,
+    /// The whole log of the backend too.
+    Verbose,
+}
+
+/// What stands on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Lines for people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    // No documentation here: clap would spread every help text over three times as many lines.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Global {
+    /// How much is said.
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        }
+    }
+
+    /// What stands on standard output.
+    pub(crate) fn output(&self) -> Output {
+        if self.json { Output::Json } else { Output::Text }
+    }
+}
+
+impl Color {
+    /// Holds for the rest of the process.
+    pub(crate) fn choose(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => anstream::ColorChoice::Always.write_global(),
+            Self::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+/// `hwb inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hwb inspect dist/greeter-1.0-py3-none-any.whl")]
+pub(crate) struct InspectArguments {
+    /// A `.whl` or a `.tar.gz`
+    #[arg(value_name = "WHEEL|SDIST")]
+    pub(crate) artifact: PathBuf,
+}
+
+/// `hwb python`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PythonCommand {
+    /// List the interpreters, the one that is taken first at the top
+    List,
+}
+
+/// `hwb config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List the settings with the place that decided each
+    Show(ConfigShowArguments),
+}
+
+/// `hwb config show`
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShowArguments {
+    /// The directory of a project
+    #[arg(value_name = "PROJECT", default_value = ".")]
+    pub(crate) project: PathBuf,
+    #[command(flatten)]
+    pub(crate) index: IndexArguments,
+}
+
+/// `hwb history`
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// How many builds to show
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// `hwb cache`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Print where the cache is
+    Dir,
+    /// Show how much the cache holds, by kind
+    Du,
+    /// Remove what killed builds left behind, or everything of some kinds
+    #[command(after_help = "Examples:\n  hwb cache prune\n  hwb cache prune --kind uv")]
+    Prune(PruneArguments),
+    /// Remove everything that no running build holds
+    Clean,
+}
+
+/// `hwb cache prune`
+#[derive(Debug, Args)]
+pub(crate) struct PruneArguments {
+    /// Only this kind, as `hwb cache du` names it; repeatable
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<String>,
+}
+
+/// `hwb completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `hwb schema`
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// The document
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(hwb_lib::schema::names()))]
+    pub(crate) name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

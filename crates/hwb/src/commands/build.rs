@@ -1,0 +1,108 @@
+//! `hwb build`
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest, PlanReport, Requested};
+use hwb_lib::schema::ErrorDocument;
+use hwb_lib::settings::Settings;
+use hwb_lib::{Error, ErrorKind};
+use serde::Serialize;
+
+use super::Context;
+use crate::arguments::{BuildArguments, Output, Verbosity};
+use crate::render::{self, text};
+
+const DONE: Style = AnsiColor::Green.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write the report {}", path.display())]
+struct ReportError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Builds, or says what would be built.
+pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<ExitCode, Error> {
+    let report = arguments.report.take().map(|path| context.ambient.absolute(&path));
+    let project = arguments.project(&context.ambient);
+    let index = std::mem::take(&mut arguments.index);
+    let settings = context.settings(Some(&project), index.overrides(None))?;
+    let request = arguments.request(&context.ambient, &settings.build)?;
+    let written = |document: &dyn Fn(&Path) -> Result<(), Error>| report.as_deref().map_or(Ok(()), document);
+    let built = if request.dry_run == Requested::Yes {
+        plan(context, &request, &settings).map(Document::Plan)
+    } else {
+        build(context, &request, &settings).map(Document::Build)
+    };
+    match &built {
+        Ok(document) => written(&|path| write_report(path, document))?,
+        Err(error) => written(&|path| write_report(path, &ErrorDocument::from(error)))?,
+    }
+    show(context, &built?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Document {
+    Plan(PlanReport),
+    Build(BuildReport),
+}
+
+fn build(context: &Context, request: &BuildRequest, settings: &Settings) -> Result<BuildReport, Error> {
+    let cancel = context.cancel()?;
+    let progress = context.progress();
+    build::build(request, settings, &context.ambient, &cancel, &|event| progress.show(&event))
+}
+
+fn plan(context: &Context, request: &BuildRequest, settings: &Settings) -> Result<PlanReport, Error> {
+    let cancel = context.cancel()?;
+    let progress = context.progress();
+    build::plan(request, settings, &context.ambient, &cancel, &|event| progress.show(&event))
+}
+
+fn show(context: &Context, document: &Document) {
+    match (context.output(), document) {
+        (Output::Json, document) => render::print_json(document),
+        (Output::Text, Document::Plan(plan)) => {
+            render::print(&plan.lines().into_iter().map(|line| line + "\n").collect::<String>());
+        }
+        (Output::Text, Document::Build(_)) if context.global.verbosity() == Verbosity::Quiet => {}
+        (Output::Text, Document::Build(report)) => {
+            render::print(
+                &report
+                    .artifacts
+                    .iter()
+                    .map(|artifact| line(artifact, &context.ambient.cwd))
+                    .collect::<String>(),
+            );
+        }
+    }
+}
+
+/// One artifact in one line, and the interpreters that it serves besides its own.
+fn line(artifact: &ArtifactReport, cwd: &Path) -> String {
+    let path = text::path(&artifact.path, cwd);
+    let size = text::size(artifact.size);
+    let mut line = format!("{DONE}Built{DONE:#} {path} {DIM}({size}, {}){DIM:#}\n", artifact.sha256);
+    if !artifact.serves.is_empty() {
+        // Writing to a String does not fail.
+        let _infallible = writeln!(line, "  {DIM}also serves {}{DIM:#}", artifact.serves.join(", "));
+    }
+    line
+}
+
+/// Writes a document beside its place and moves it there.
+fn write_report(path: &Path, document: &impl Serialize) -> Result<(), Error> {
+    let failed = |source| Error::new(ErrorKind::Machine, ReportError { path: path.to_owned(), source });
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    fs_err::write(&part, render::to_json(document)).map_err(failed)?;
+    fs_err::rename(&part, path).map_err(failed)
+}

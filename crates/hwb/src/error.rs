@@ -1,0 +1,95 @@
+//! How a failure is shown: its chain of causes and what to try, or one JSON document.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use hwb_lib::Error;
+use hwb_lib::error::LogExcerpt;
+use hwb_lib::schema::ErrorDocument;
+
+use crate::arguments::Output;
+use crate::render::print_json;
+use crate::render::text::row;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const CAUSE: Style = Style::new().dimmed();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Shows a failure and gives its exit code.
+pub(crate) fn report(error: &Error, output: Output) -> ExitCode {
+    match output {
+        Output::Json => print_json(&ErrorDocument::from(error)),
+        Output::Text => {
+            // Nobody is left to be told that standard error is closed.
+            let _closed = anstream::stderr().write_all(text(error).as_bytes());
+        }
+    }
+    ExitCode::from(error.kind().exit_code())
+}
+
+fn text(error: &Error) -> String {
+    let mut text = String::new();
+    for (level, message) in error.chain().enumerate() {
+        let (style, label) = if level == 0 { (ERROR, "error") } else { (CAUSE, "  caused by") };
+        text.push_str(&format!("{style}{label}:{style:#} {}\n", indented(&message, 4)));
+    }
+    if let Some(log) = error.log() {
+        text.push_str(&excerpt(log));
+    }
+    for hint in error.hints() {
+        text.push_str(&format!("{HINT}hint:{HINT:#} {}\n", indented(hint, 6)));
+    }
+    text
+}
+
+/// The end of a log below a rule of its own, and where the rest is.
+fn excerpt(log: &LogExcerpt) -> String {
+    let LogExcerpt { tail, path } = log;
+    let mut text = String::new();
+    for line in tail {
+        text.push_str(&format!("  {CAUSE}│{CAUSE:#} {}\n", row(line)));
+    }
+    if let Some(path) = path {
+        text.push_str(&format!("  {CAUSE}the whole log:{CAUSE:#} {}\n", path.display()));
+    }
+    text
+}
+
+/// Lines after the first stand below the text, not below the label.
+fn indented(text: &str, columns: usize) -> String {
+    text.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns)))
+}
+
+#[cfg(test)]
+mod tests {
+    use hwb_lib::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn shows_the_end_of_a_log() {
+        let tail = vec!["\x1b[31mcc: error\x1b[0m".to_owned(), String::new()];
+        let log = LogExcerpt { tail, path: Some("/cache/log.txt".into()) };
+        let plain = anstream::adapter::strip_str(&excerpt(&log)).to_string();
+        assert_eq!(plain, "  │ cc: error\n  │ \n  the whole log: /cache/log.txt\n");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to build `greeter`")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn shows_causes_and_hints() {
+        let cause = std::io::Error::other("cc said no\nin two lines");
+        let error = Error::new(ErrorKind::Build, Outer(cause)).hint("install a compiler");
+        let plain = anstream::adapter::strip_str(&text(&error)).to_string();
+        assert_eq!(
+            plain,
+            "error: failed to build `greeter`\n  caused by: cc said no\n    in two lines\nhint: install a compiler\n"
+        );
+        let document = serde_json::to_value(ErrorDocument::from(&error)).unwrap();
+        assert_eq!(document["error"]["kind"], "build");
+        assert_eq!(document["error"]["causes"][0], "cc said no\nin two lines");
+    }
+}

@@ -1,0 +1,44 @@
+//! `hwb`, the command line: arguments to settings, one call of the library, rendering, exit codes.
+
+mod ambient;
+mod arguments;
+mod commands;
+mod error;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Cli, Command};
+use crate::commands::Context;
+
+fn main() -> ExitCode {
+    if let Some(arguments) = ambient::helper_arguments() {
+        hwb_lib::sandbox_helper(arguments);
+    }
+    let cli = Cli::parse();
+    cli.global.color.choose();
+    let json = cli.global.output();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => error::report(&error, json),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
+    let Cli { global, version: _, command } = cli;
+    let context = Context::capture(global)?;
+    match command {
+        None => commands::version::run(&context),
+        Some(Command::Build(arguments)) => commands::build::run(&context, *arguments),
+        Some(Command::Verify(arguments)) => commands::verify::run(&context, *arguments),
+        Some(Command::Inspect(arguments)) => commands::inspect::run(&context, &arguments),
+        Some(Command::Python(command)) => commands::python::run(&context, &command),
+        Some(Command::Config(command)) => commands::config::run(&context, command),
+        Some(Command::History(arguments)) => commands::history::run(&context, &arguments),
+        Some(Command::Cache(command)) => commands::cache::run(&context, &command),
+        Some(Command::Completions(arguments)) => commands::completions::run(&arguments),
+        Some(Command::Schema(arguments)) => commands::schema::run(&arguments),
+    }
+}
