@@ -66,7 +66,7 @@ impl DiskSink {
     /// # Errors
     ///
     /// If it cannot be made or written to.
-    pub fn new(directory: &Path) -> Result<Self, SinkError> {
+    pub fn create(directory: &Path) -> Result<Self, SinkError> {
         fs::create_directory(directory)?;
         let root = rustix::fs::openat(CWD, directory, DIRECTORY, Mode::empty());
         let root = root.map_err(FsError::open(directory))?;
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn writes_what_it_measures() {
         let folder = tempfile::tempdir().unwrap();
-        let mut sink = DiskSink::new(&folder.path().join("tree")).unwrap();
+        let mut sink = DiskSink::create(&folder.path().join("tree")).unwrap();
         sink.directory(&path("p/empty")).unwrap();
         sink.directory(&path("p")).unwrap();
         sink.file(&path("p/a/b.py"), Executable::No, &mut &b"one"[..]).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn writes_nothing_twice_and_through_no_link() {
         let folder = tempfile::tempdir().unwrap();
-        let mut sink = DiskSink::new(&folder.path().join("tree")).unwrap();
+        let mut sink = DiskSink::create(&folder.path().join("tree")).unwrap();
         let mut file = |name: &str| sink.file(&path(name), Executable::No, &mut &b"x"[..]);
         file("a").unwrap();
         let error = file("a").unwrap_err();
@@ -265,7 +265,7 @@ mod tests {
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
         }
-        let mut sink = DiskSink::new(folder.path()).unwrap();
+        let mut sink = DiskSink::create(folder.path()).unwrap();
         let error = sink.file(&path("a"), Executable::No, &mut Torn).unwrap_err();
         assert_eq!(error.to_string(), "cannot unpack member `a`");
     }

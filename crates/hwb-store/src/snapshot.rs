@@ -82,6 +82,19 @@ pub fn take(source: &Path, destination: &Path, exclude: &Exclude) -> Result<Snap
     Ok(taking.snapshot(done))
 }
 
+/// Copies the directory `source` as [`take`] does, but with everything in it: for a tree that comes out of an archive
+/// or out of the store, where no tool has been at work and every directory belongs to the source.
+///
+/// # Errors
+///
+/// As [`take`].
+pub fn take_whole(source: &Path, destination: &Path) -> Result<Snapshot, SnapshotError> {
+    let source = canonical(source)?;
+    let mut taking = Whole(&source);
+    let done = transfer::run(&Transfer::canonical(&source, destination), &mut taking)?;
+    Ok(snapshot_of(done, Vec::new()))
+}
+
 /// Says what [`take`] would take, and copies nothing: for a source that is used where it is.
 ///
 /// # Errors
@@ -141,14 +154,14 @@ impl<'a> Taking<'a> {
 
     fn snapshot(mut self, done: Done) -> Snapshot {
         self.left_out.sort_unstable();
-        Snapshot {
-            digest: done.records.digest(),
-            files: done.files,
-            bytes: done.bytes,
-            left_out: self.left_out,
-            passed_over: done.passed_over,
-        }
+        snapshot_of(done, self.left_out)
     }
+}
+
+/// Says what was taken.
+fn snapshot_of(done: Done, left_out: Vec<PathBuf>) -> Snapshot {
+    let Done { records, files, bytes, passed_over } = done;
+    Snapshot { digest: records.digest(), files, bytes, left_out, passed_over }
 }
 
 /// Whether a directory of this name is on the list.
@@ -174,9 +187,27 @@ impl Choice for Taking<'_> {
     }
 
     fn link(&mut self, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
-        links::confine(self.source, path, &target)
-            .ok_or_else(|| SnapshotError::LinkLeaves { link: self.source.join(path), target })
+        confine(self.source, path, target)
     }
+}
+
+/// Everything below a directory.
+struct Whole<'a>(&'a Path);
+
+impl Choice for Whole<'_> {
+    fn takes(&mut self, _: &Path, _: &Name) -> bool {
+        true
+    }
+
+    fn link(&mut self, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
+        confine(self.0, path, target)
+    }
+}
+
+/// What a link of a copy is to hold; an error if it leads out.
+fn confine(source: &Path, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
+    links::confine(source, path, &target)
+        .ok_or_else(|| SnapshotError::LinkLeaves { link: source.join(path), target })
 }
 
 #[cfg(test)]
@@ -309,6 +340,18 @@ mod tests {
             &[],
             &[".github", ".github/x", "sub", "sub/a"],
         );
+    }
+
+    #[test]
+    fn takes_all_of_what_no_tool_was_at() {
+        let (folder, source) =
+            source(&[("build/a", ""), ("dist/b", ""), (".git/HEAD", ""), ("l", "-> dist/b")]);
+        let copy = folder.path().join("copy");
+        let snapshot = take_whole(&source, &copy).unwrap();
+        assert_eq!((snapshot.files, snapshot.left_out), (3, Vec::new()));
+        assert_eq!(snapshot.digest, tree_digest(&source).unwrap());
+        symlink("../outside", source.join("dist/../out")).unwrap();
+        take_whole(&source, &folder.path().join("again")).unwrap_err();
     }
 
     #[test]
