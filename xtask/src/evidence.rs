@@ -17,6 +17,8 @@ pub(crate) struct Section {
     pub(crate) command: String,
     /// The findings, in Markdown.
     pub(crate) body: String,
+    /// What did not come out as it must, by name.
+    pub(crate) failed: Vec<String>,
 }
 
 /// Replaces a part's section in the evidence, with the commit and the date.
@@ -43,7 +45,7 @@ pub(crate) fn write(workspace: &Workspace, section: &Section) -> anyhow::Result<
 
 /// The text with one section replaced, or added at its end.
 fn replaced(old: &str, section: &Section, stamp: &str) -> String {
-    let Section { part, command, body } = section;
+    let Section { part, command, body, failed: _ } = section;
     let (begin, end) = (format!("<!-- {part}: begin -->\n"), format!("<!-- {part}: end -->\n"));
     let mut new = begin.clone();
     write!(new, "## {part}\n\n`{command}` ({stamp})\n\n{}\n", body.trim_end())
@@ -61,7 +63,12 @@ mod tests {
 
     #[test]
     fn a_section_is_replaced_where_it_stands() {
-        let section = |body: &str| Section { part: "corpus", command: "x".to_owned(), body: body.to_owned() };
+        let section = |body: &str| Section {
+            part: "corpus",
+            command: "x".to_owned(),
+            body: body.to_owned(),
+            failed: Vec::new(),
+        };
         let first = replaced("# T\n", &section("one\n"), "today");
         assert_eq!(
             first,

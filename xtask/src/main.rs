@@ -6,9 +6,10 @@
 //! - [`corpus`], [`fetch`], [`peers`], [`compare`], [`evidence`]: what the parts of the third tier share.
 //! - [`programs`]: the one place where other programs are started.
 
-#![expect(clippy::print_stdout, reason = "what a task has to say goes to the terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a task has to say goes to the terminal")]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -69,9 +70,19 @@ struct TestArgs {
     binary: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
-    match Cli::parse().task {
+    match task {
         Task::Test(TestArgs { system: false, install: _, binary: _ }) => tiers::first(&workspace),
         Task::Test(TestArgs { system: true, install, binary }) => {
             let missing = if install { Missing::Install } else { Missing::Fail };

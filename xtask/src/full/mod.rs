@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
+use crate::evidence;
 use crate::workspace::Workspace;
 
 mod bench;
@@ -96,14 +98,31 @@ pub(crate) enum Bench {
     Tree,
 }
 
-/// Runs one part.
+/// Runs one part and writes its section, if it was the release build that was looked at.
 pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
-    match part {
+    let other = match &part {
+        Part::Corpus(Selection { program, .. })
+        | Part::Repro(Selection { program, .. })
+        | Part::Bench(BenchOptions { program, .. })
+        | Part::Concurrency(program)
+        | Part::Hostile(program) => program.binary.clone(),
+        Part::Fuzz { seconds: _ } => None,
+    };
+    let section = match part {
         Part::Corpus(selection) => corpus::run(workspace, &selection),
         Part::Bench(options) => bench::run(workspace, &options),
         Part::Repro(selection) => repro::run(workspace, &selection),
         Part::Concurrency(program) => concurrency::run(workspace, program),
         Part::Hostile(program) => hostile::run(workspace, program),
         Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
+    }?;
+    println!("\n{}", section.body);
+    match other {
+        None => evidence::write(workspace, &section)?,
+        Some(binary) => println!("not written as evidence: {} is not the release build", binary.display()),
     }
+    if !section.failed.is_empty() {
+        bail!("{} failed: {}", section.part, section.failed.join(", "));
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use hwb_testkit::{Artifact, Index, Tree};
 
 use super::{Bench, BenchOptions};
 use crate::corpus::{PYTHON, file_name, files_named};
-use crate::evidence::{self, Section};
+use crate::evidence::Section;
 use crate::fetch;
 use crate::peers::Peers;
 use crate::programs::{capture, program};
@@ -43,7 +43,7 @@ struct Arena {
 }
 
 /// Measures what is asked for.
-pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<()> {
+pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Section> {
     let place = options.place.clone().unwrap_or_else(|| workspace.target.join("bench"));
     fs_err::create_dir_all(&place)?;
     let place = fs_err::canonicalize(place)?;
@@ -58,7 +58,6 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
         Bench::Build => ("bench build", small_projects(&arena, options)?),
         Bench::Tree => ("bench tree", large_tree(&arena, options)?),
     };
-    println!("{body}");
     let file_system = capture(program("stat").args(["-f", "-c", "%T"]).arg(&arena.place))?;
     let body = format!(
         "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm, a \
@@ -68,7 +67,7 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
         file_system.trim()
     );
     let command = format!("cargo xtask full {part} --rounds {}", options.rounds);
-    evidence::write(workspace, &Section { part, command, body })
+    Ok(Section { part, command, body, failed: Vec::new() })
 }
 
 /// The interpreter itself: a shim on the way to it would be measured too.
@@ -167,9 +166,12 @@ fn ready_environment(arena: &Arena, project: &Project) -> anyhow::Result<PathBuf
     let environment = arena.place.join("ready").join(project.name);
     let python = environment.join("bin/python");
     if !python.exists() {
-        capture(program(&arena.python).args(["-m", "venv", "--clear"]).arg(&environment))?;
-        let install = ["-m", "pip", "install", "--quiet", "--index-url", &arena.index.url()];
-        capture(program(&python).args(install).args(project.requires))?;
+        // Without pip: older interpreters would bring their own setuptools along.
+        capture(program(&arena.python).args(["-m", "venv", "--clear", "--without-pip"]).arg(&environment))?;
+        let mut install = program(&arena.python);
+        install.args(["-m", "pip", "--python"]).arg(&python);
+        install.args(["install", "--quiet", "--index-url", &arena.index.url()]).args(project.requires);
+        capture(&mut install)?;
     }
     Ok(python)
 }
