@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! - [`limits`]: how much an archive may make of itself.
-//! - [`format`]: which kind of archive some bytes are.
+//! - [`format`](mod@format): which kind of archive some bytes are.
 //! - [`member`]: what a member may be called, point at and be.
 //! - [`unpack`](mod@unpack): every member of a source archive, handed to a [`Sink`] under the rules of PEP 721.
 //! - [`zip`]: random access to a zip archive, and the canonical writer of wheels.
