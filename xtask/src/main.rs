@@ -46,7 +46,11 @@ enum Task {
         part: Part,
     },
     /// Runs the first tier's test programs, already built, as a throw-away ordinary user (needs root).
-    CiUser,
+    CiUser {
+        /// Only these packages.
+        #[arg(long = "package", value_name = "NAME")]
+        packages: Vec<String>,
+    },
     /// The half of `ci-user` that runs in a mount namespace of its own.
     #[command(hide = true)]
     CiUserInside {
@@ -54,6 +58,8 @@ enum Task {
         user: String,
         /// Where that user may write.
         home: PathBuf,
+        /// The packages; all where none is named.
+        packages: Vec<String>,
     },
 }
 
@@ -89,7 +95,9 @@ fn run(task: Task) -> anyhow::Result<()> {
             tiers::second(&workspace, missing, binary)
         }
         Task::Full { part } => full::run(&workspace, part),
-        Task::CiUser => ordinary_user::run(),
-        Task::CiUserInside { user, home } => ordinary_user::inside(&workspace, &user, &home),
+        Task::CiUser { packages } => ordinary_user::run(&packages),
+        Task::CiUserInside { user, home, packages } => {
+            ordinary_user::inside(&workspace, &ordinary_user::User { name: user, home }, &packages)
+        }
     }
 }

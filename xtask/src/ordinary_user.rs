@@ -24,6 +24,15 @@ struct TestProgram {
     executable: PathBuf,
 }
 
+/// Who runs the tests, and where that user may write.
+#[derive(Debug)]
+pub(crate) struct User {
+    /// The account's name.
+    pub(crate) name: String,
+    /// Its home folder.
+    pub(crate) home: PathBuf,
+}
+
 /// A user account that ends with this value.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -60,7 +69,7 @@ impl Drop for Account {
 }
 
 /// Makes the account and runs [`inside`] in a mount namespace.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(packages: &[String]) -> anyhow::Result<()> {
     if !capture(program("id").arg("-u"))?.trim().eq("0") {
         bail!("ci-user needs root: as an ordinary user `cargo xtask test` is the same thing");
     }
@@ -68,13 +77,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let account = Account::create()?;
     let mut command = program("unshare");
     command.args(["--mount", "--propagation", "private", "--"]).arg(itself);
-    command.arg("ci-user-inside").arg(&account.name).arg(account.home.path());
+    command.arg("ci-user-inside").arg(&account.name).arg(account.home.path()).args(packages);
     programs::run(&mut command)
 }
 
 /// Opens the way to the test programs and runs each of them as `user`.
-pub(crate) fn inside(workspace: &Workspace, user: &str, home: &Path) -> anyhow::Result<()> {
-    let tests = test_programs(workspace)?;
+pub(crate) fn inside(workspace: &Workspace, user: &User, packages: &[String]) -> anyhow::Result<()> {
+    let User { name: user, home } = user;
+    let tests = test_programs(workspace, packages)?;
     open_the_way(&[&workspace.root, &workspace.target])?;
     let mut tally = Tally::default();
     let mut failures = Vec::new();
@@ -98,9 +108,14 @@ pub(crate) fn inside(workspace: &Workspace, user: &str, home: &Path) -> anyhow::
 }
 
 /// Asks cargo for the test programs of the first tier; they are built where they are not yet.
-fn test_programs(workspace: &Workspace) -> anyhow::Result<Vec<TestProgram>> {
-    let arguments = ["test", "--workspace", "--locked", "--no-run", "--message-format=json"];
-    let said = capture(&mut workspace.cargo(arguments))?;
+fn test_programs(workspace: &Workspace, packages: &[String]) -> anyhow::Result<Vec<TestProgram>> {
+    let arguments = ["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"];
+    let mut command = workspace.cargo(arguments);
+    match packages {
+        [] => _ = command.arg("--workspace"),
+        named => _ = command.args(named.iter().flat_map(|name| ["--package", name])),
+    }
+    let said = capture(&mut command)?;
     let tests: Vec<_> = said.lines().filter_map(parse_artifact).collect();
     if tests.is_empty() {
         bail!("cargo named no test program");
