@@ -1,11 +1,13 @@
 //! `hwb history`: the record of each build in the store.
 
-use hwb_ident::Timestamp;
+use std::time::Duration;
+
+use hwb_ident::{SourceSpec, Timestamp};
 use hwb_store::{Store, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::build::ArtifactReport;
+use crate::build::{ArtifactReport, BuildReport};
 use crate::cache;
 use crate::error::{Error, ErrorKind};
 use crate::settings::Settings;
@@ -50,6 +52,23 @@ pub enum RecordResult {
         /// What was said first.
         message: String,
     },
+}
+
+impl Record {
+    /// Takes down how a build of `source` went that started at `started` and took `elapsed`.
+    pub fn of_build(
+        source: &SourceSpec,
+        started: Timestamp,
+        elapsed: Duration,
+        result: &Result<BuildReport, Error>,
+    ) -> Self {
+        let result = match result {
+            Ok(report) => RecordResult::Built { artifacts: report.artifacts.clone() },
+            Err(error) => RecordResult::Failed { kind: error.kind(), message: error.to_string() },
+        };
+        let (kind, seconds) = (RecordKind::Build, elapsed.as_secs_f64());
+        Self { kind, started, seconds, source: source.to_string(), result }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

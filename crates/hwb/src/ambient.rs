@@ -8,9 +8,6 @@ use std::time::UNIX_EPOCH;
 use hwb_ident::Timestamp;
 use hwb_lib::{Ambient, Error, ErrorKind};
 
-/// The first argument that turns this process into the small one that enters namespaces.
-const HELPER: &str = "__hwb-sandbox";
-
 #[derive(Debug, thiserror::Error)]
 enum AmbientError {
     #[error("the working directory is gone or cannot be read")]
@@ -19,10 +16,10 @@ enum AmbientError {
     Executable(#[source] std::io::Error),
 }
 
-/// What follows the hidden first argument, if it is there.
+/// What follows the hidden first argument that turns this process into the small one that enters namespaces.
 pub(crate) fn helper_arguments() -> Option<Vec<OsString>> {
     let mut arguments = std::env::args_os().skip(1);
-    (arguments.next()? == HELPER).then(|| arguments.collect())
+    (arguments.next()? == hwb_lib::HELPER_ARGUMENT).then(|| arguments.collect())
 }
 
 /// Captures the surroundings.

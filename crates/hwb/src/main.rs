@@ -15,7 +15,7 @@ use crate::commands::Context;
 
 fn main() -> ExitCode {
     if let Some(arguments) = ambient::helper_arguments() {
-        hwb_lib::sandbox_helper(arguments);
+        return hwb_lib::helper_main(arguments);
     }
     let cli = Cli::parse();
     cli.global.color.choose();
@@ -32,7 +32,6 @@ fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
     match command {
         None => commands::version::run(&context),
         Some(Command::Build(arguments)) => commands::build::run(&context, *arguments),
-        Some(Command::Verify(arguments)) => commands::verify::run(&context, *arguments),
         Some(Command::Inspect(arguments)) => commands::inspect::run(&context, &arguments),
         Some(Command::Python(command)) => commands::python::run(&context, &command),
         Some(Command::Config(command)) => commands::config::run(&context, command),

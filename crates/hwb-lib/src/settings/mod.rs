@@ -143,7 +143,8 @@ fn load_below(
     project: Option<&Path>,
     overrides: &Overrides,
 ) -> Result<Settings, SettingsError> {
-    let project = project.map(|project| ambient.absolute(project));
+    // Components leave `.` out, which nobody wants to read in an origin.
+    let project = project.map(|project| ambient.absolute(project).components().collect::<PathBuf>());
     let project = project.as_deref();
     let mut found = vec![default_cache_dir(ambient)].into_iter().flatten().collect::<Vec<_>>();
     found.extend(pip::files(system, ambient)?);

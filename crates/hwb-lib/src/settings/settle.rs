@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use hwb_ident::RedactedUrl;
-use hwb_uv::{Connectivity, Constraint, Hashes, IndexSettings, Indexes, SystemCertificates};
+use hwb_uv::{
+    Connectivity, Constraint, Hashes, IndexSettings, Indexes, Keyring, Strategy, SystemCertificates,
+};
 use serde_json::Value;
 
 use super::key::{Assignment, Entry, ISOLATIONS, KEYRINGS, Key, NETWORKS, STRATEGIES};
 use super::{BuildSettings, Origin, Setting, Settings, SettingsError};
+use crate::build::{Isolation, Network};
 
 /// Parts of a name of a variable whose value is nobody's business.
 const SECRET: [&str; 7] = ["TOKEN", "SECRET", "PASSW", "KEY", "CREDENTIAL", "AUTH", "COOKIE"];
@@ -30,6 +33,12 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
         draft.take(&origin, entry);
     }
     let Draft { cache_dir, index, build, mut decided } = draft;
+    for (key, value) in built_in() {
+        if !decided.iter().any(|(decided, _)| *decided == key) {
+            let setting = Setting { key: key.name().to_owned(), value, origin: Origin::BuiltIn };
+            decided.push((key, setting));
+        }
+    }
     decided.sort_by_key(|(key, _)| *key);
     Ok(Settings {
         cache_dir: cache_dir.ok_or(SettingsError::NoCacheDir)?,
@@ -37,6 +46,21 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
         build,
         origins: decided.into_iter().map(|(_, setting)| setting).collect(),
     })
+}
+
+/// What holds where nobody says anything, so that it is shown too; the defaults of the types are the same.
+fn built_in() -> [(Key, Value); 9] {
+    [
+        (Key::IndexUrl, text("https://pypi.org/simple")),
+        (Key::NoIndex, false.into()),
+        (Key::Offline, false.into()),
+        (Key::IndexStrategy, word(&STRATEGIES, Strategy::default())),
+        (Key::KeyringProvider, word(&KEYRINGS, Keyring::default())),
+        (Key::SystemCerts, false.into()),
+        (Key::RequireHashes, false.into()),
+        (Key::Network, word(&NETWORKS, Network::default())),
+        (Key::Isolation, word(&ISOLATIONS, Isolation::default())),
+    ]
 }
 
 impl Draft {

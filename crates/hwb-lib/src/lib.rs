@@ -1,0 +1,33 @@
+//! The whole way from a source to an artifact, as functions: what every face of hwb calls.
+//!
+//! In reading order:
+//!
+//! - [`ambient`]: what a face captures of the world, once.
+//! - [`settings`]: files, variables and arguments merged into settled settings, each with its origin.
+//! - [`build`]: one call builds wheels and sdists; [`source`] brings the tree, [`environment`] the interpreter
+//!   with what the backend needs, [`artifact`] checks, writes and publishes what came out.
+//! - [`inspect`], [`python`], [`history`], [`cache`]: what there is to be seen of artifacts, interpreters, earlier
+//!   builds and the store.
+//! - [`schema`]: the documents of `--json` and their schemas.
+//! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
+
+pub mod ambient;
+pub mod build;
+pub mod cache;
+pub mod error;
+pub mod event;
+pub mod history;
+pub mod inspect;
+pub mod python;
+pub mod schema;
+pub mod settings;
+
+mod artifact;
+mod source;
+mod world;
+
+pub use self::ambient::Ambient;
+pub use self::error::{Error, ErrorKind};
+pub use self::event::Event;
+pub use hwb_sandbox::helper::{HELPER_ARGUMENT, helper_main};
+pub use hwb_sandbox::{Cancel, signals};
