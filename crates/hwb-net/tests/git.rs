@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use hwb_ident::{GitSource, SourceSpec, Timestamp};
@@ -83,11 +84,7 @@ impl World {
     }
 
     fn source(&self, repository: &Path, reference: &str) -> GitSource {
-        let text = format!("git+file://{}{reference}", repository.display());
-        match SourceSpec::parse(&text, &|_| false) {
-            Ok(SourceSpec::Git(source)) => source,
-            other => panic!("{other:?}"),
-        }
+        source(&format!("git+file://{}{reference}", repository.display()))
     }
 
     /// Checks out into a new directory; the result and the directory.
@@ -117,6 +114,69 @@ impl World {
         assert_eq!(self.git(&tree, &["status", "--porcelain"]), "");
         tree
     }
+}
+
+fn source(text: &str) -> GitSource {
+    match SourceSpec::parse(text, &|_| false) {
+        Ok(SourceSpec::Git(source)) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Serves the files of `directory` to whoever is `user` with the password `p@ss`; the address.
+fn serve(directory: PathBuf) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(&directory, stream.unwrap()).ok();
+        }
+    });
+    address
+}
+
+fn answer(directory: &Path, mut stream: std::net::TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    for line in BufReader::new(&stream).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        head.push(line);
+    }
+    let path = head[0].split([' ', '?']).nth(1).unwrap().trim_start_matches('/');
+    let is_user = head.iter().any(|line| line == "Authorization: Basic dXNlcjpwQHNz");
+    let (status, body) = match fs_err::read(directory.join(path)) {
+        _ if !is_user => ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=x", Vec::new()),
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    stream.write_all(&body)
+}
+
+#[test]
+fn shows_credentials_to_the_server_only() {
+    let world = World::new();
+    let repository = world.repository("origin");
+    world.git(&repository, &["update-server-info"]);
+    let server = serve(repository);
+    let url = format!("http://{server}/.git");
+    let tree = world.check(&source(&format!("git+http://user:p%40ss@{server}/.git@main")), "two\r\n");
+    assert_eq!(world.git(&tree, &["config", "remote.origin.url"]), url);
+    let config = fs_err::read_to_string(tree.join(".git/config")).unwrap();
+    assert!(!config.contains("dXNlcjpwQHNz"), "{config}");
+
+    for credentials in ["", "user:wrong@"] {
+        fs_err::remove_dir_all(world.path("cache")).unwrap();
+        let source = source(&format!("git+http://{credentials}{server}/.git"));
+        let error = world.check_out(&source, Connectivity::Online).0.unwrap_err();
+        assert_eq!(error.to_string(), format!("`{url}` needs credentials"));
+        assert!(!format!("{error:?}").contains("wrong"));
+    }
+    let source = source(&format!("git+http://user:p%40ss@{server}/missing"));
+    let error = world.check_out(&source, Connectivity::Online).0.unwrap_err();
+    assert!(matches!(error, GitError::NoRepository { .. }), "{error:?}");
 }
 
 #[test]

@@ -240,6 +240,8 @@ impl Attempt<'_> {
                 "origin",
             ],
         );
+        // A server of plain files, asked for an object, is otherwise asked for it again by the asking process.
+        let call = call.env("GIT_NO_LAZY_FETCH", "1");
         self.call(refspecs.iter().fold(call, |call, refspec| call.arg(refspec))).map(drop)
     }
 
