@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest};
+use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest, Requested};
 use hwb_lib::schema::ErrorDocument;
 use hwb_lib::settings::Settings;
 use hwb_lib::{Error, ErrorKind};
@@ -25,6 +25,10 @@ struct ReportError {
     source: std::io::Error,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("`--dry-run` is not available in this version")]
+struct PlanError;
+
 /// Builds, or says what would be built.
 pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<ExitCode, Error> {
     let report = arguments.report.take().map(|path| context.ambient.absolute(&path));
@@ -33,6 +37,10 @@ pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<Ex
     let settings = context.settings(Some(&project), index.overrides(None))?;
     let request = arguments.request(&context.ambient, &settings.build)?;
     let written = |document: &dyn Fn(&Path) -> Result<(), Error>| report.as_deref().map_or(Ok(()), document);
+    // Building all the same would be the one answer that is surely wrong.
+    if request.dry_run == Requested::Yes {
+        return Err(Error::new(ErrorKind::Usage, PlanError));
+    }
     let built = build(context, &request, &settings).map(Document::Build);
     match &built {
         Ok(document) => written(&|path| write_report(path, document))?,
