@@ -67,6 +67,20 @@ fn a_hook_fails_as_it_is_told() {
 }
 
 #[test]
+fn an_outcome_is_a_snapshot() {
+    let project = Project::new("loud", "1").option("print", 2).option("print-error", 1);
+    insta::assert_snapshot!(call(&context(&project), "b.build_wheel('.')"), @r"
+    exit: 0
+    --- stdout
+    build_wheel: line 1
+    build_wheel: line 2
+    loud-1-py3-none-any.whl
+    --- stderr
+    build_wheel: complaint 1
+    ");
+}
+
+#[test]
 fn the_surroundings_are_recorded() {
     let project =
         Project::new("seen", "1").option("record-environment", true).option("connect", "127.0.0.1:9");
