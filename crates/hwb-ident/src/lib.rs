@@ -24,7 +24,7 @@ pub use self::url::RedactedUrl;
 pub use uv_distribution_filename::{SourceDistFilename, WheelFilename};
 pub use uv_normalize::{ExtraName, PackageName};
 pub use uv_pep440::{Version, VersionSpecifiers};
-pub use uv_pep508::{MarkerEnvironment, MarkerTree};
+pub use uv_pep508::{MarkerEnvironment, MarkerTree, VersionOrUrl};
 pub use uv_platform_tags::{AbiTag, LanguageTag, PlatformTag};
 
 /// A PEP 508 requirement, with the URL of a direct reference kept as it was written.

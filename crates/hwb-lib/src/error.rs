@@ -2,11 +2,19 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::PathBuf;
 
-use serde::Serialize;
+use hwb_build::{HookError, ProjectError};
+use hwb_interpreter::EnvironmentError;
+use hwb_net::git::GitError;
+use hwb_sandbox::SandboxError;
+use hwb_store::StoreError;
+use hwb_uv::{SeamError, SeamErrorKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The kind of a failure; it decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// A build or a hook failed.
@@ -55,12 +63,22 @@ struct Inner {
     kind: ErrorKind,
     cause: Box<dyn StdError + Send + Sync>,
     hints: Vec<String>,
+    log: Option<LogExcerpt>,
+}
+
+/// What a backend printed before it failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LogExcerpt {
+    /// Its last lines, oldest first.
+    pub tail: Vec<String>,
+    /// The whole log, if it could be kept.
+    pub path: Option<PathBuf>,
 }
 
 impl Error {
     /// Says of which kind `cause` is.
     pub fn new(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
-        Self(Box::new(Inner { kind, cause: Box::new(cause), hints: Vec::new() }))
+        Self(Box::new(Inner { kind, cause: Box::new(cause), hints: Vec::new(), log: None }))
     }
 
     /// Adds something to try.
@@ -78,6 +96,24 @@ impl Error {
     /// What to try, most helpful first.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
+    }
+
+    /// What the backend printed before it failed.
+    pub fn log(&self) -> Option<&LogExcerpt> {
+        self.0.log.as_ref()
+    }
+
+    pub(crate) fn with_log(mut self, tail: Vec<String>, path: Option<PathBuf>) -> Self {
+        self.0.log = Some(LogExcerpt { tail, path });
+        self
+    }
+
+    /// If a hook failed: the module that it missed, where that is why.
+    pub(crate) fn hook_failure(&self) -> Option<Option<String>> {
+        match self.0.cause.downcast_ref::<HookError>()? {
+            HookError::Import { module, .. } | HookError::Raised { module, .. } => Some(module.clone()),
+            _ => Some(None),
+        }
     }
 
     /// The messages from what was attempted down to the root cause.
@@ -102,4 +138,126 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.cause.source()
     }
+}
+
+/// Gives each error of a lower package its kind.
+macro_rules! kinds {
+    ($($error:ty => $kind:expr;)*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                let kind: fn(&$error) -> ErrorKind = $kind;
+                Self::new(kind(&error), error)
+            }
+        })*
+    };
+}
+
+kinds! {
+    StoreError => |_| ErrorKind::Machine;
+    hwb_store::FsError => |_| ErrorKind::Machine;
+    hwb_store::SinkError => |_| ErrorKind::Machine;
+    hwb_store::TreeError => |_| ErrorKind::Source;
+    ProjectError => |_| ErrorKind::Source;
+    SandboxError => sandbox_kind;
+    HookError => hook_kind;
+    hwb_ident::source::ParseSourceError => |_| ErrorKind::Source;
+}
+
+fn sandbox_kind(error: &SandboxError) -> ErrorKind {
+    match error {
+        SandboxError::Cancelled { .. } => ErrorKind::Interrupted,
+        SandboxError::TimedOut { .. } => ErrorKind::Build,
+        SandboxError::Unsupported { .. }
+        | SandboxError::Setup { .. }
+        | SandboxError::Spawn { .. }
+        | SandboxError::Watch { .. } => ErrorKind::Machine,
+    }
+}
+
+fn hook_kind(error: &HookError) -> ErrorKind {
+    match error {
+        HookError::Run { source, .. } => sandbox_kind(source),
+        _ => ErrorKind::Build,
+    }
+}
+
+impl From<SeamError> for Error {
+    fn from(error: SeamError) -> Self {
+        let kind = match error.kind() {
+            SeamErrorKind::Settings => ErrorKind::Configuration,
+            SeamErrorKind::Interpreter | SeamErrorKind::Environment => ErrorKind::Machine,
+            SeamErrorKind::Resolution => ErrorKind::Resolution,
+            SeamErrorKind::Build => ErrorKind::Build,
+        };
+        let hints = seam_hints(&error);
+        hints.into_iter().fold(Self::new(kind, error), Self::hint)
+    }
+}
+
+impl From<GitError> for Error {
+    fn from(error: GitError) -> Self {
+        let hint = error.hint();
+        let kind = match &error {
+            GitError::NoGit(_) | GitError::Disk(_) | GitError::Lock { .. } => ErrorKind::Machine,
+            GitError::Unreachable { .. } | GitError::Authentication { .. } | GitError::NotCached { .. } => {
+                ErrorKind::Resolution
+            }
+            GitError::Run { source, .. } => sandbox_kind(source),
+            _ => ErrorKind::Source,
+        };
+        hint.into_iter().fold(Self::new(kind, error), Self::hint)
+    }
+}
+
+impl From<EnvironmentError> for Error {
+    fn from(error: EnvironmentError) -> Self {
+        match error {
+            EnvironmentError::Fill(error) => error.into(),
+            error @ EnvironmentError::Place(_) => Self::new(ErrorKind::Machine, error),
+        }
+    }
+}
+
+/// What to try when the index, the proxy or the interpreter is why.
+fn seam_hints(error: &SeamError) -> Vec<String> {
+    let mut hints = match error {
+        SeamError::Resolve { hints, .. } => hints.clone(),
+        SeamError::Interpreter { .. } => {
+            vec!["`hwb python list` shows the interpreters that can be found".to_owned()]
+        }
+        SeamError::Hash { .. } => {
+            vec!["the file is not the one that the index names: a proxy may have changed it, or the index lies".to_owned()]
+        }
+        _ => Vec::new(),
+    };
+    let mut text = String::new();
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    for (mark, hint) in [
+        (
+            "UnknownIssuer",
+            "the server's certificate is not known: name your bundle in `SSL_CERT_FILE`, or trust the system's with `UV_SYSTEM_CERTS=1`",
+        ),
+        (
+            "dns error",
+            "the host name cannot be looked up: is there a network, or does a proxy need `HTTPS_PROXY`?",
+        ),
+        ("407", "the proxy asks for a password: put it into `HTTPS_PROXY`"),
+        (
+            "401 Unauthorized",
+            "the index asks for credentials: give them in the URL, netrc, or `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`",
+        ),
+        ("403 Forbidden", "the index refuses these credentials"),
+        ("Connection refused", "nothing answers there: is the index URL right?"),
+        ("tcp connect error", "the index does not answer: `--offline` uses what is cached"),
+        ("No space left on device", "the disk is full: make room, or move the cache with `--cache-dir`"),
+    ] {
+        if text.contains(mark) {
+            hints.push(hint.to_owned());
+        }
+    }
+    hints
 }

@@ -49,6 +49,8 @@ pub struct SdistRequest {
     pub source_tree: PathBuf,
     /// Where in it the project is.
     pub subdirectory: Option<PathBuf>,
+    /// The interpreter that is resolved for.
+    pub python: PathBuf,
     /// Where the wheel goes.
     pub destination: PathBuf,
 }
@@ -94,6 +96,7 @@ pub(crate) struct PendingBuild {
     name: Option<PackageName>,
     source_tree: PathBuf,
     subdirectory: Option<PathBuf>,
+    python: PathBuf,
 }
 
 impl SourceBuildTrait for PendingBuild {
@@ -107,6 +110,7 @@ impl SourceBuildTrait for PendingBuild {
             name: self.name.clone(),
             source_tree: self.source_tree.clone(),
             subdirectory: self.subdirectory.clone(),
+            python: self.python.clone(),
             destination: wheel_dir.to_path_buf(),
         };
         let builder = Arc::clone(&self.builder);
@@ -257,6 +261,7 @@ impl BuildContext for Context<'_> {
             name: dist.map(|dist| dist.name().clone()),
             source_tree: source.to_path_buf(),
             subdirectory: subdirectory.map(Path::to_path_buf),
+            python: self.python.executable().to_path_buf(),
         })
     }
 

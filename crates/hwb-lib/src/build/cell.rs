@@ -1,0 +1,345 @@
+//! One project, one interpreter: from a source tree to what the backend leaves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hwb_build::environment::{HookEnvironment, Ingredients, hook_environment};
+use hwb_build::log::Log;
+use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis, read_project};
+use hwb_ident::{GuestPath, PackageName, Requirement};
+use hwb_interpreter::{Environment, make_environment};
+use hwb_store::Scratch;
+use hwb_uv::{Python, Seam, direct};
+use serde_json::Value;
+
+use crate::build::HookPath;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Phase};
+use crate::source::Tree;
+use crate::world::{Phases, World};
+
+/// What the user adds to a build; nested builds have none of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Inputs {
+    /// `config_settings` of every hook; `Null` if there are none.
+    pub(crate) config_settings: Value,
+    /// Variables of the hooks.
+    pub(crate) env: BTreeMap<String, String>,
+    /// More build requirements.
+    pub(crate) extra_requirements: Vec<Requirement>,
+    /// Which way a `uv_build` project goes.
+    pub(crate) hook_path: HookPath,
+    /// Builds that wait for this one, outermost first.
+    pub(crate) chain: Vec<PackageName>,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        Self {
+            config_settings: Value::Null,
+            env: BTreeMap::new(),
+            extra_requirements: Vec::new(),
+            hook_path: HookPath::Direct,
+            chain: Vec::new(),
+        }
+    }
+}
+
+/// What a backend left.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The file name that the hook returned.
+    pub(crate) file: String,
+    /// What was in the environment, as `name==version`.
+    pub(crate) requirements: Vec<String>,
+    /// Variables from outside that can change what is built.
+    pub(crate) influences: Vec<String>,
+    workplace: Workplace,
+}
+
+impl Built {
+    /// Where the file is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.workplace.output
+    }
+}
+
+/// Folders of one build: what the backend writes, its temporary files, its log.
+#[derive(Debug)]
+struct Workplace {
+    output: PathBuf,
+    temporary: PathBuf,
+    log: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Workplace {
+    fn make(world: &World) -> Result<Self, Error> {
+        let scratch = world.store.scratch("build")?;
+        let make = |name: &str| {
+            let directory = scratch.path().join(name);
+            hwb_store::fs::create_directory(&directory).map(|()| directory)
+        };
+        Ok(Self {
+            output: make("out")?,
+            temporary: make("tmp")?,
+            log: scratch.path().join("log"),
+            _scratch: scratch,
+        })
+    }
+}
+
+/// Finds the interpreter for a tree: the one that was asked for, else the first that the project admits.
+pub(crate) fn find_python(
+    world: &World,
+    tree: &Tree,
+    request: Option<&str>,
+    phases: &mut Phases<'_>,
+) -> Result<Python, Error> {
+    phases.run(Phase::Interpreter, || {
+        let project = read_project(&tree.project)?;
+        let range = project.requires_python.as_ref();
+        let python = hwb_uv::discover(request, range, &world.store.uv_cache())?;
+        if range.is_some_and(|range| !range.contains(&python.version().only_release())) {
+            let range = range.map_or_else(String::new, ToString::to_string);
+            let message = format!("the project asks for Python {range}, and {} is none", python.describe());
+            world.tell(Event::Warning { message });
+        }
+        Ok(python)
+    })
+}
+
+/// Builds a wheel.
+pub(crate) fn build_wheel(
+    world: &Arc<World>,
+    tree: &Tree,
+    python: &Python,
+    inputs: &Inputs,
+    phases: &mut Phases<'_>,
+) -> Result<Built, Error> {
+    build(world, tree, python, Order { artifact: Artifact::Wheel, inputs }, phases)
+}
+
+/// What is to be made, and what the user adds to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) artifact: Artifact,
+    pub(crate) inputs: &'a Inputs,
+}
+
+/// Whether the order can be done in process, without an interpreter.
+pub(crate) fn is_direct(tree: &Tree, inputs: &Inputs) -> bool {
+    inputs.hook_path == HookPath::Direct
+        && inputs.extra_requirements.is_empty()
+        && inputs.config_settings.is_null()
+        && direct::is_possible(&tree.project)
+}
+
+/// Builds in process by the `uv_build` backend.
+pub(crate) fn build_direct(
+    world: &World,
+    tree: &Tree,
+    artifact: Artifact,
+    phases: &mut Phases<'_>,
+) -> Result<Built, Error> {
+    let workplace = Workplace::make(world)?;
+    let (phase, kind) = match artifact {
+        Artifact::Wheel => (Phase::Wheel, direct::Kind::Wheel),
+        Artifact::Editable => (Phase::Wheel, direct::Kind::Editable),
+        Artifact::Sdist => (Phase::Sdist, direct::Kind::Sdist),
+    };
+    let file = phases.run(phase, || Ok(direct::build(&tree.project, &workplace.output, kind)?))?;
+    let requirements = vec![format!("uv-build=={} (in process)", direct::uv_version())];
+    Ok(Built { file, requirements, influences: Vec::new(), workplace })
+}
+
+/// Makes what is ordered by the hooks of the project's backend.
+pub(crate) fn build(
+    world: &Arc<World>,
+    tree: &Tree,
+    python: &Python,
+    order: Order<'_>,
+    phases: &mut Phases<'_>,
+) -> Result<Built, Error> {
+    let project = read_project(&tree.project)?;
+    let seam = world.seam(&order.inputs.chain)?;
+    let workplace = Workplace::make(world)?;
+    let cell = phases.cell();
+    let on_line = |line: &str| world.tell(Event::Log { cell, line: line.to_owned() });
+    let mut log = Log::create(&workplace.log, &on_line).map_err(hwb_log_error)?;
+    let mut site = Site { world, seam: &seam, python, tree, project: &project, order, workplace: &workplace };
+    let mut requirements = project.build_system.requires.clone();
+    requirements.extend(order.inputs.extra_requirements.iter().cloned());
+    let result = site.run(requirements, &mut log, phases);
+    match result {
+        Ok(Made { file, environment, influences }) => {
+            let requirements =
+                environment.pins().iter().map(|pin| format!("{}=={}", pin.name, pin.version)).collect();
+            Ok(Built { file, requirements, influences, workplace })
+        }
+        Err(error) => Err(explain(world, error, &mut log)),
+    }
+}
+
+/// Where one build happens, with everything that it is given.
+struct Site<'a> {
+    world: &'a Arc<World>,
+    seam: &'a Seam,
+    python: &'a Python,
+    tree: &'a Tree,
+    project: &'a Project,
+    order: Order<'a>,
+    workplace: &'a Workplace,
+}
+
+/// What came of it.
+struct Made {
+    file: String,
+    environment: Environment,
+    influences: Vec<String>,
+}
+
+impl Site<'_> {
+    /// Two stages: what the project asks for, then what its backend asks for as well.
+    fn run(
+        &mut self,
+        requirements: Vec<Requirement>,
+        log: &mut Log<'_>,
+        phases: &mut Phases<'_>,
+    ) -> Result<Made, Error> {
+        let artifact = self.order.artifact;
+        let environment = self.environment(&requirements, phases)?;
+        let hook_environment = self.hook_environment(&environment);
+        let mut session = self.world.session()?;
+        let mut hooks = Hooks::new(
+            self.hooks_spec(&environment, &hook_environment),
+            session.as_mut(),
+            &self.world.cancel,
+        );
+        let more = phases.run(Phase::Requirements, || Ok(hooks.requirements(artifact, log)?))?;
+        let missing = self.missing(&more, &environment);
+        if missing.is_empty() {
+            let file = self.call_backend(hooks, log, phases)?;
+            return Ok(Made { file, environment, influences: hook_environment.influences });
+        }
+        hooks.finish(log)?;
+        drop(environment);
+        let all: Vec<_> = requirements.into_iter().chain(missing).collect();
+        let environment = self.environment(&all, phases)?;
+        let hook_environment = self.hook_environment(&environment);
+        let spec = self.hooks_spec(&environment, &hook_environment);
+        let mut session = self.world.session()?;
+        let hooks = Hooks::new(spec, session.as_mut(), &self.world.cancel);
+        let file = self.call_backend(hooks, log, phases)?;
+        Ok(Made { file, environment, influences: hook_environment.influences })
+    }
+
+    fn environment(
+        &self,
+        requirements: &[Requirement],
+        phases: &mut Phases<'_>,
+    ) -> Result<Environment, Error> {
+        let resolved = phases.run(Phase::Resolve, || Ok(self.seam.resolve(self.python, requirements)?))?;
+        phases.run(Phase::Environment, || {
+            Ok(make_environment(&self.world.store, self.seam, self.python, &resolved)?)
+        })
+    }
+
+    /// What the backend asks for and the environment does not satisfy already.
+    fn missing(&self, more: &[Requirement], environment: &Environment) -> Vec<Requirement> {
+        let is_satisfied = |requirement: &Requirement| {
+            if !requirement.evaluate_markers(self.python.markers(), &[]) {
+                return true;
+            }
+            let pin = environment.pins().iter().find(|pin| pin.name == requirement.name);
+            pin.is_some_and(|pin| match &requirement.version_or_url {
+                None => requirement.extras.is_empty(),
+                Some(hwb_ident::VersionOrUrl::VersionSpecifier(range)) => {
+                    requirement.extras.is_empty() && range.contains(&pin.version)
+                }
+                Some(hwb_ident::VersionOrUrl::Url(_)) => false,
+            })
+        };
+        more.iter().filter(|requirement| !is_satisfied(requirement)).cloned().collect()
+    }
+
+    fn hook_environment(&self, environment: &Environment) -> HookEnvironment {
+        hook_environment(&Ingredients {
+            ambient: &self.world.ambient.env,
+            added: &self.order.inputs.env,
+            epoch: self.tree.epoch,
+            virtual_environment: Some((environment.root(), environment.scripts())),
+            temporary: &self.workplace.temporary,
+            renamed: &[
+                (&self.tree.top, "/hwb/source"),
+                (environment.root(), "/hwb/environment"),
+                (&self.workplace.temporary, "/hwb/tmp"),
+            ],
+        })
+    }
+
+    fn hooks_spec(&self, environment: &Environment, variables: &HookEnvironment) -> HooksSpec {
+        let system = &self.project.build_system;
+        HooksSpec {
+            python: GuestPath::new(environment.python()),
+            tree: GuestPath::new(&self.tree.project),
+            backend: system.backend.clone(),
+            backend_path: system
+                .backend_path
+                .iter()
+                .map(|path| GuestPath::new(self.tree.project.join(path)))
+                .collect(),
+            env: variables.variables.clone(),
+            config_settings: self.order.inputs.config_settings.clone(),
+            timeout: self.world.timeout,
+        }
+    }
+
+    fn call_backend(
+        &self,
+        mut hooks: Hooks<'_>,
+        log: &mut Log<'_>,
+        phases: &mut Phases<'_>,
+    ) -> Result<String, Error> {
+        let artifact = self.order.artifact;
+        let phase = match artifact {
+            Artifact::Wheel | Artifact::Editable => Phase::Wheel,
+            Artifact::Sdist => Phase::Sdist,
+        };
+        let output = GuestPath::new(&self.workplace.output);
+        let file = phases.run(phase, || Ok(hooks.build(artifact, &output, log)?))?;
+        hooks.finish(log)?;
+        Ok(file)
+    }
+}
+
+/// The log of a build cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to start the log of the build")]
+struct LogError(#[source] std::io::Error);
+
+fn hwb_log_error(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Machine, LogError(error))
+}
+
+/// Adds to the error of a hook the end of its log, the place of the whole log, and what to try.
+fn explain(world: &World, error: Error, log: &mut Log<'_>) -> Error {
+    let Some(missing_module) = error.hook_failure() else { return error };
+    let tail = log.tail();
+    let mut error = error;
+    for hint in diagnosis::diagnose(&tail, missing_module.as_deref()) {
+        error = error.hint(hint);
+    }
+    let kept = keep_log(world, log.path());
+    error.with_log(tail, kept)
+}
+
+/// Copies the log to where it outlives the build.
+fn keep_log(world: &World, log: &Path) -> Option<PathBuf> {
+    let bytes = fs_err::read(log).ok()?;
+    let name = format!("{}-{}.log", world.ambient.clock, hwb_ident::Digest::of(&bytes).short());
+    let place = world.store.directory("logs").ok()?.join(name);
+    hwb_store::fs::write_atomic(&place, &bytes).ok()?;
+    Some(place)
+}

@@ -1,0 +1,284 @@
+//! Brings the source of a build: fetched, unpacked or copied to a path that depends on its contents alone.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hwb_archive::Limits;
+use hwb_ident::{ArchivePath, Digest, GitSource, PathSource, Requirement, SourceSpec, Timestamp, UrlSource};
+use hwb_net::git::{self, CheckoutOptions};
+use hwb_store::snapshot::{self, Exclude};
+use hwb_store::{DiskSink, Slot};
+
+use crate::build::Placement;
+use crate::error::{Error, ErrorKind};
+use crate::world::World;
+
+/// A source tree with a known digest, ready to be built.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The root of the project.
+    pub(crate) project: PathBuf,
+    /// The root of the whole source; the project may be a directory in it.
+    pub(crate) top: PathBuf,
+    /// The digest of exactly what was taken.
+    pub(crate) digest: Digest,
+    /// The newest time that the source itself knows of.
+    pub(crate) epoch: Timestamp,
+    /// What it is, for records: a URL without credentials, a commit, a file name.
+    pub(crate) origin: String,
+    /// Holds the path, and removes what is there; a tree that is built in place has none.
+    _slot: Option<Slot>,
+}
+
+/// What is wrong with a source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// It is neither a directory nor a file.
+    #[error("`{}` is neither a directory nor a file", .0.display())]
+    Kind(PathBuf),
+    /// It cannot be read.
+    #[error("failed to read the source archive")]
+    Read(#[source] std::io::Error),
+    /// It cannot be unpacked.
+    #[error("failed to unpack `{name}`")]
+    Unpack {
+        /// Which archive.
+        name: String,
+        /// Why.
+        #[source]
+        source: hwb_archive::UnpackError,
+    },
+    /// The subdirectory is not there.
+    #[error("the source has no directory `{0}`")]
+    Subdirectory(ArchivePath),
+    /// A local path cannot be built in place.
+    #[error("`--in-place` and `--editable` need a directory, and `{0}` is none")]
+    InPlace(String),
+}
+
+/// How a source is brought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Acquisition<'a> {
+    /// Where in the source the project is; wins over what the source itself says.
+    pub(crate) subdirectory: Option<&'a ArchivePath>,
+    /// Whether the backend runs in a copy.
+    pub(crate) placement: Placement,
+    /// Directories that are not part of the source: the output folder, the cache.
+    pub(crate) exclude: &'a [PathBuf],
+}
+
+/// Brings `spec`.
+pub(crate) fn acquire(world: &Arc<World>, spec: &SourceSpec, how: &Acquisition<'_>) -> Result<Tree, Error> {
+    let (tree, subdirectory) = match spec {
+        SourceSpec::Path(PathSource { path, subdirectory }) => {
+            (acquire_path(world, &world.ambient.absolute(path), how)?, subdirectory.as_ref())
+        }
+        _ if how.placement == Placement::InPlace => {
+            return Err(Error::new(ErrorKind::Usage, SourceError::InPlace(spec.to_string())));
+        }
+        SourceSpec::Url(source) => (acquire_url(world, source)?, source.subdirectory.as_ref()),
+        SourceSpec::Git(source) => (acquire_git(world, source)?, source.subdirectory.as_ref()),
+        SourceSpec::Requirement(requirement) => (acquire_requirement(world, requirement)?, None),
+    };
+    tree.enter(how.subdirectory.or(subdirectory))
+}
+
+/// Copies a directory that uv unpacked, for a nested build.
+pub(crate) fn acquire_directory(world: &World, directory: &Path) -> Result<Tree, Error> {
+    take_whole(world, directory)
+}
+
+/// Copies a tree once more, for a build beside the one that has it.
+pub(crate) fn acquire_copy(world: &World, tree: &Tree) -> Result<Tree, Error> {
+    let copy = take_whole(world, &tree.top)?;
+    let below = tree.project.strip_prefix(&tree.top).unwrap_or_else(|_| Path::new(""));
+    Ok(Tree { project: copy.top.join(below), epoch: tree.epoch, origin: tree.origin.clone(), ..copy })
+}
+
+/// Unpacks an sdist that was just built.
+pub(crate) fn acquire_sdist(world: &World, bytes: &[u8], name: &str) -> Result<Tree, Error> {
+    unpack(world, std::io::Cursor::new(bytes), name)
+}
+
+impl Tree {
+    fn enter(self, subdirectory: Option<&ArchivePath>) -> Result<Self, Error> {
+        let Some(subdirectory) = subdirectory else { return Ok(self) };
+        let project = subdirectory.below(&self.project);
+        if !project.is_dir() {
+            return Err(Error::new(ErrorKind::Source, SourceError::Subdirectory(subdirectory.clone())));
+        }
+        Ok(Self { project, ..self })
+    }
+}
+
+fn acquire_path(world: &World, path: &Path, how: &Acquisition<'_>) -> Result<Tree, Error> {
+    if path.is_file() {
+        if how.placement == Placement::InPlace {
+            let name = path.display().to_string();
+            return Err(Error::new(ErrorKind::Usage, SourceError::InPlace(name)));
+        }
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let file = fs_err::File::open(path).map_err(read)?;
+        return unpack(world, file, &name);
+    }
+    if !path.is_dir() {
+        return Err(Error::new(ErrorKind::Source, SourceError::Kind(path.to_path_buf())));
+    }
+    let mut exclude = how.exclude.to_vec();
+    exclude.push(world.store.root().to_path_buf());
+    let exclude = Exclude { directories: exclude };
+    match how.placement {
+        Placement::Snapshot => take(world, path, &exclude),
+        Placement::InPlace => {
+            let path = fs_err::canonicalize(path).map_err(read)?;
+            let measured = snapshot::measure(&path, &exclude)?;
+            Ok(Tree {
+                project: path.clone(),
+                origin: path.display().to_string(),
+                top: path,
+                digest: measured.digest,
+                epoch: Timestamp::ZIP_EPOCH,
+                _slot: None,
+            })
+        }
+    }
+}
+
+fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Error> {
+    let scratch = world.store.scratch("source")?;
+    let copy = scratch.path().join("tree");
+    let taken = snapshot::take(directory, &copy, exclude)?;
+    let origin = directory.display().to_string();
+    settle(world, &copy, None, Facts { digest: taken.digest, epoch: Timestamp::ZIP_EPOCH, origin })
+}
+
+/// Copies a directory that no developer works in: everything in it is source.
+fn take_whole(world: &World, directory: &Path) -> Result<Tree, Error> {
+    let scratch = world.store.scratch("source")?;
+    let copy = scratch.path().join("tree");
+    let taken = snapshot::take_whole(directory, &copy)?;
+    let origin = directory.display().to_string();
+    settle(world, &copy, None, Facts { digest: taken.digest, epoch: Timestamp::ZIP_EPOCH, origin })
+}
+
+/// What is known of a tree before it stands at its own path.
+struct Facts {
+    digest: Digest,
+    epoch: Timestamp,
+    origin: String,
+}
+
+/// Moves `copy` to the path that its digest gives it. `top` is the one directory of an archive, if it has one.
+fn settle(world: &World, copy: &Path, top: Option<&str>, facts: Facts) -> Result<Tree, Error> {
+    let Facts { digest, epoch, origin } = facts;
+    let slot = world.store.slot("sources", &digest)?;
+    let place = slot.path().join("tree");
+    fs_err::rename(copy, &place).map_err(read)?;
+    let project = top.map_or_else(|| place.clone(), |top| place.join(top));
+    Ok(Tree { project, top: place, digest, epoch, origin, _slot: Some(slot) })
+}
+
+fn unpack<R: std::io::Read + std::io::Seek>(world: &World, input: R, name: &str) -> Result<Tree, Error> {
+    let scratch = world.store.scratch("unpack")?;
+    let copy = scratch.path().join("tree");
+    let mut sink = DiskSink::create(&copy)?;
+    let unpacked = hwb_archive::unpack(input, &Limits::default(), &mut sink).map_err(|source| {
+        Error::new(ErrorKind::Source, SourceError::Unpack { name: name.to_owned(), source })
+    })?;
+    let digest = sink.finish()?;
+    let top = only_directory(&copy)?;
+    let epoch = unpacked.newest.unwrap_or(Timestamp::ZIP_EPOCH).max(Timestamp::ZIP_EPOCH);
+    settle(world, &copy, top.as_deref(), Facts { digest, epoch, origin: name.to_owned() })
+}
+
+/// The name of the directory that holds everything of an sdist (PEP 625); `None` if things lie side by side.
+fn only_directory(directory: &Path) -> Result<Option<String>, Error> {
+    let mut entries = fs_err::read_dir(directory).map_err(read)?;
+    let first = entries.next().transpose().map_err(read)?;
+    match (first, entries.next()) {
+        (Some(entry), None) if entry.file_type().map_err(read)?.is_dir() => {
+            Ok(entry.file_name().to_str().map(str::to_owned))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn acquire_url(world: &Arc<World>, source: &UrlSource) -> Result<Tree, Error> {
+    let name = source.url.file_name().unwrap_or_else(|| source.url.to_string());
+    fetch(world, &source.url, source.sha256, &name)
+}
+
+fn acquire_requirement(world: &Arc<World>, requirement: &Requirement) -> Result<Tree, Error> {
+    let choice = world.seam(&[])?.sdist(requirement, None)?;
+    fetch(world, &choice.url, choice.sha256, &choice.file)
+}
+
+/// Downloads an archive, unless the store has its bytes already, and unpacks it.
+fn fetch(
+    world: &Arc<World>,
+    url: &hwb_ident::RedactedUrl,
+    sha256: Option<Digest>,
+    name: &str,
+) -> Result<Tree, Error> {
+    if let Some(digest) = sha256
+        && let Some(blob) = world.store.open_blob(&digest)?
+    {
+        return unpack(world, blob, name);
+    }
+    let mut bytes = Vec::new();
+    let fetched = world.seam(&[])?.download(url, sha256, &mut bytes)?;
+    if sha256.is_some_and(|expected| expected == fetched.digest) {
+        world.store.put_blob(&mut bytes.as_slice())?;
+    }
+    unpack(world, std::io::Cursor::new(bytes), name)
+}
+
+fn acquire_git(world: &Arc<World>, source: &GitSource) -> Result<Tree, Error> {
+    let scratch = world.store.scratch("git")?;
+    let copy = scratch.path().join("tree");
+    let cache_dir = world.store.directory("git")?;
+    let checkout = git::checkout(
+        source,
+        &CheckoutOptions {
+            cache_dir: &cache_dir,
+            destination: &copy,
+            connectivity: match world.index.connectivity {
+                hwb_uv::Connectivity::Online => git::Connectivity::Online,
+                hwb_uv::Connectivity::Offline => git::Connectivity::Offline,
+            },
+            cancel: &world.cancel,
+            env: &git_environment(world),
+        },
+    )?;
+    let digest = snapshot::measure(&copy, &Exclude::default())?.digest;
+    let origin = format!("{}@{}", SourceSpec::Git(source.clone()), checkout.commit);
+    settle(world, &copy, None, Facts { digest, epoch: checkout.committed, origin })
+}
+
+/// What git is given of the user's environment: how to reach servers, and who the user is to them.
+fn git_environment(world: &World) -> BTreeMap<OsString, OsString> {
+    const PASSED: [&str; 14] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "SSH_AUTH_SOCK",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_ASKPASS",
+        "GIT_SSL_CAINFO",
+        "GIT_CONFIG_GLOBAL",
+        "SSL_CERT_FILE",
+        "http_proxy",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ];
+    let found = PASSED.iter().filter_map(|name| Some((*name, world.ambient.var(name)?)));
+    found.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn read(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Source, SourceError::Read(error))
+}

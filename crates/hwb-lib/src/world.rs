@@ -1,0 +1,133 @@
+//! What every build of one command shares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use hwb_ident::PackageName;
+use hwb_sandbox::{Cancel, HostProcess, Sandbox, SessionSpec};
+use hwb_store::Store;
+use hwb_uv::{IndexSettings, Seam};
+
+use crate::ambient::Ambient;
+use crate::build::{NestedBuilder, Network};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Cell, Event, Phase};
+use crate::settings::Settings;
+
+/// What every build of one command shares; nested builds and other threads hold it too.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) index: IndexSettings,
+    pub(crate) ambient: Ambient,
+    pub(crate) cancel: Cancel,
+    pub(crate) network: Network,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) sandbox: HostProcess,
+    events: Sender<Event>,
+}
+
+impl World {
+    /// Opens the store and sweeps what a killed process left in it.
+    pub(crate) fn open(
+        settings: &Settings,
+        ambient: &Ambient,
+        cancel: &Cancel,
+        limits: (Network, Option<Duration>),
+        events: Sender<Event>,
+    ) -> Result<Arc<Self>, Error> {
+        let store = Store::open(&settings.cache_dir)?;
+        store.sweep()?;
+        let (network, timeout) = limits;
+        Ok(Arc::new(Self {
+            store,
+            index: settings.index.clone(),
+            ambient: ambient.clone(),
+            cancel: cancel.clone(),
+            network,
+            timeout,
+            sandbox: HostProcess::with_helper(&ambient.executable),
+            events,
+        }))
+    }
+
+    /// A view of the indexes for the calling thread; `chain` names the builds that wait for it.
+    pub(crate) fn seam(self: &Arc<Self>, chain: &[PackageName]) -> Result<Seam, Error> {
+        let builder = Arc::new(NestedBuilder::new(Arc::clone(self), chain));
+        Ok(Seam::open(&self.store.uv_cache(), &self.index, builder)?)
+    }
+
+    /// How sessions of this command are started.
+    pub(crate) fn session(&self) -> Result<Box<dyn hwb_sandbox::Session>, Error> {
+        let network = match self.network {
+            Network::Host => hwb_sandbox::Network::Host,
+            Network::None => hwb_sandbox::Network::Denied,
+        };
+        Ok(self.sandbox.start(&SessionSpec { mounts: Vec::new(), network })?)
+    }
+
+    /// Says that something happened. Nobody may be listening any more: then nobody misses it.
+    pub(crate) fn tell(&self, event: Event) {
+        let _nobody = self.events.send(event);
+    }
+
+    /// Stops with exit code 130 if the user asked for it.
+    pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::new(ErrorKind::Interrupted, Interrupted));
+        }
+        Ok(())
+    }
+}
+
+/// The user stopped the command between two steps.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
+
+/// Runs the phases of one build, tells of them and keeps their durations.
+#[derive(Debug)]
+pub(crate) struct Phases<'a> {
+    world: &'a World,
+    cell: Cell,
+    durations: BTreeMap<Phase, Duration>,
+}
+
+impl<'a> Phases<'a> {
+    pub(crate) fn new(world: &'a World, cell: Cell) -> Self {
+        Self { world, cell, durations: BTreeMap::new() }
+    }
+
+    pub(crate) fn cell(&self) -> Cell {
+        self.cell
+    }
+
+    /// Runs `work` as `phase`; a phase that comes twice adds up.
+    pub(crate) fn run<T>(
+        &mut self,
+        phase: Phase,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.world.check_cancelled()?;
+        self.world.tell(Event::Phase { cell: self.cell, phase });
+        let started = Instant::now();
+        let result = work();
+        let elapsed = started.elapsed();
+        *self.durations.entry(phase).or_default() += elapsed;
+        self.world.tell(Event::PhaseDone { cell: self.cell, phase, elapsed });
+        result
+    }
+
+    /// Seconds by the phases' names, for reports and records.
+    pub(crate) fn seconds(&self) -> BTreeMap<String, f64> {
+        let name = |phase: &Phase| {
+            serde_json::to_value(phase).ok().and_then(|name| name.as_str().map(str::to_owned))
+        };
+        self.durations
+            .iter()
+            .filter_map(|(phase, elapsed)| Some((name(phase)?, elapsed.as_secs_f64())))
+            .collect()
+    }
+}
