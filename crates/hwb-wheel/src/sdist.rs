@@ -65,10 +65,10 @@ pub enum SdistError {
     /// It has no members.
     #[error("the source distribution is empty")]
     Empty,
-    /// Something lies beside its top directory.
-    #[error("the source distribution has `{other}` beside its directory `{top}`")]
+    /// Something lies beside its one directory.
+    #[error("the source distribution has more than one thing at its top, `{top}` and `{other}`")]
     SeveralTops {
-        /// The directory that came first by name.
+        /// What comes first by name.
         top: String,
         /// What else there is.
         other: String,
@@ -385,7 +385,7 @@ mod tests {
         check(
             "foo_bar-1.0.tar.gz",
             &[("foo_bar-1.0/PKG-INFO", PKG_INFO), ("other", "")],
-            "the source distribution has `other` beside its directory `foo_bar-1.0`",
+            "the source distribution has more than one thing at its top, `foo_bar-1.0` and `other`",
         );
         check("foo_bar-1.0.tar.gz", &[("a", "")], "the source distribution has no directory, only `a`");
         check("foo_bar-1.0.tar.gz", &[], "the source distribution is empty");
