@@ -94,7 +94,7 @@ pub fn discover(
     let range = requires_python.map(ToString::to_string).filter(|range| !range.is_empty());
     let text = request.map(str::to_owned).or(range);
     let parsed = text.as_deref().map(PythonRequest::parse).unwrap_or_default();
-    let cache = Cache::from_path(cache);
+    let cache = open_cache(cache)?;
     let found = PythonInstallation::find_existing(
         &parsed,
         EnvironmentPreference::OnlySystem,
@@ -114,7 +114,7 @@ pub fn discover(
 ///
 /// [`SeamError::Interpreter`] if the search itself fails.
 pub fn discover_all(cache: &Path) -> Result<Vec<Python>, SeamError> {
-    let cache = Cache::from_path(cache);
+    let cache = open_cache(cache)?;
     let found = find_all_python_installations(
         &PythonRequest::Any,
         EnvironmentPreference::OnlySystem,
@@ -133,6 +133,13 @@ pub fn discover_all(cache: &Path) -> Result<Vec<Python>, SeamError> {
         .filter(|python| seen.insert(python.base_executable()))
         .collect();
     Ok(pythons)
+}
+
+/// The cache of interpreter facts; uv expects its directory to be there.
+fn open_cache(path: &Path) -> Result<Cache, SeamError> {
+    fs_err::create_dir_all(path)
+        .map_err(|error| SeamError::Cache { path: path.to_path_buf(), source: cause(error) })?;
+    Ok(Cache::from_path(path))
 }
 
 /// Replaces a shim, which starts something else, by what it starts: facts of a shim cannot be cached.
