@@ -1,5 +1,6 @@
 //! `hwb python list`: the interpreters of this machine.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hwb_uv::{Python, discover_all};
@@ -35,7 +36,13 @@ pub struct Interpreter {
 pub fn list(settings: &Settings) -> Result<Vec<Interpreter>, Error> {
     let store = cache::open(settings)?;
     let pythons = discover_all(&store.uv_cache()).map_err(|error| Error::new(ErrorKind::Machine, error))?;
-    Ok(pythons.iter().map(describe).collect())
+    // `python`, `python3` and `python3.11` beside each other are one interpreter.
+    let mut seen = BTreeSet::new();
+    let is_new = |python: &&Python| {
+        let path = python.executable();
+        seen.insert(fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    };
+    Ok(pythons.iter().filter(is_new).map(describe).collect())
 }
 
 fn describe(python: &Python) -> Interpreter {

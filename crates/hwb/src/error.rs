@@ -14,6 +14,8 @@ use crate::render::text::row;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = Style::new().dimmed();
+/// The most that is shown of a log.
+const TAIL: usize = 20;
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Shows a failure and gives its exit code.
@@ -29,13 +31,11 @@ pub(crate) fn report(error: &Error, output: Output) -> ExitCode {
 }
 
 fn text(error: &Error) -> String {
-    let mut text = String::new();
+    // A log comes first: what is read first is what stands last.
+    let mut text = error.log().map_or_else(String::new, excerpt);
     for (level, message) in error.chain().enumerate() {
         let (style, label) = if level == 0 { (ERROR, "error") } else { (CAUSE, "  caused by") };
         text.push_str(&format!("{style}{label}:{style:#} {}\n", indented(&message, 4)));
-    }
-    if let Some(log) = error.log() {
-        text.push_str(&excerpt(log));
     }
     for hint in error.hints() {
         text.push_str(&format!("{HINT}hint:{HINT:#} {}\n", indented(hint, 6)));
@@ -47,7 +47,7 @@ fn text(error: &Error) -> String {
 fn excerpt(log: &LogExcerpt) -> String {
     let LogExcerpt { tail, path } = log;
     let mut text = String::new();
-    for line in tail {
+    for line in &tail[tail.len().saturating_sub(TAIL)..] {
         text.push_str(&format!("  {CAUSE}│{CAUSE:#} {}\n", row(line)));
     }
     if let Some(path) = path {
@@ -69,10 +69,12 @@ mod tests {
 
     #[test]
     fn shows_the_end_of_a_log() {
-        let tail = vec!["\x1b[31mcc: error\x1b[0m".to_owned(), String::new()];
+        let mut tail = (0..30).map(|n| format!("line {n}")).collect::<Vec<_>>();
+        tail.extend(["\x1b[31mcc: error\x1b[0m".to_owned(), String::new()]);
         let log = LogExcerpt { tail, path: Some("/cache/log.txt".into()) };
         let plain = anstream::adapter::strip_str(&excerpt(&log)).to_string();
-        assert_eq!(plain, "  │ cc: error\n  │ \n  the whole log: /cache/log.txt\n");
+        assert!(plain.starts_with("  │ line 12\n  │ line 13\n"), "{plain}");
+        assert!(plain.ends_with("  │ cc: error\n  │ \n  the whole log: /cache/log.txt\n"), "{plain}");
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -263,7 +263,6 @@ impl Job<'_> {
             influences: built.influences.clone(),
             phases: phases.seconds(),
         };
-        self.world.store.history_append(self.world.ambient.clock, &report)?;
         Ok(report)
     }
 }

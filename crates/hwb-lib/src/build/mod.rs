@@ -6,6 +6,7 @@ mod nested;
 mod request;
 
 use std::sync::mpsc;
+use std::time::Instant;
 
 use hwb_sandbox::Cancel;
 
@@ -17,7 +18,8 @@ pub use self::request::{
 
 use crate::ambient::Ambient;
 use crate::error::Error;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
+use crate::history::{self, Record};
 use crate::settings::Settings;
 use crate::world::World;
 
@@ -41,6 +43,13 @@ pub fn build(
         // One thread passes events on, so that they keep their order and builds never wait for a terminal.
         scope.spawn(move || receiver.into_iter().for_each(events));
         let world = World::open(settings, ambient, cancel, limits, sender)?;
-        matrix::run(&world, request)
+        let started = Instant::now();
+        let result = matrix::run(&world, request);
+        let record = Record::of_build(&request.source, ambient.clock, started.elapsed(), &result);
+        if let Err(error) = history::append(&world.store, &record) {
+            // What was built is no worse for it.
+            world.tell(Event::Warning { message: format!("this build is not in the history: {error}") });
+        }
+        result
     })
 }

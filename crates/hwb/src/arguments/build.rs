@@ -180,6 +180,7 @@ impl BuildArguments {
     }
 }
 
+#[expect(dead_code, reason = "`hwb verify` comes with the comparison of the library")]
 impl VerifyArguments {
     /// Where the project's settings are looked for.
     pub(crate) fn project(&self, ambient: &Ambient) -> PathBuf {
