@@ -50,7 +50,8 @@ fn tar_with(append: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Artifact {
     gz(&archive.into_inner().expect("writing to memory succeeds"))
 }
 
-fn good_tree() -> Tree {
+/// The project that all of them are made of; nothing is wrong with it, and it needs no index.
+pub fn good_tree() -> Tree {
     let project = Project::new("bad", "1.0").backend_in_tree();
     let pkg_info = project.pkg_info();
     project.tree().file("PKG-INFO", pkg_info)
@@ -155,22 +156,24 @@ fn broken_files() -> Vec<(&'static str, Artifact)> {
         ("an empty file", named(Vec::new())),
         ("a text file", named(b"<html>You need to log in.</html>\n".to_vec())),
         ("a gzip of something else", gz(b"hello")),
-        ("a gzip bomb", gzip_bomb()),
+        ("a gzip bomb of one member", gzip_bomb(1, 10)),
+        ("a gzip bomb of many members", gzip_bomb(10, 1)),
         ("no project in it", Tree::new().file("README", "nothing").tar_gz("bad-1.0")),
     ]
 }
 
-/// Ten gibibytes of zeros: gzip files may be glued together.
-fn gzip_bomb() -> Artifact {
-    let mut header = tar::Header::new_gnu();
-    header.set_path("bad-1.0/zeros").expect("the path fits");
-    header.set_size(10 << 30);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let mut bytes = gz(header.as_bytes()).bytes;
+/// Members of zeros, each of so many gibibytes: gzip files may be glued together.
+fn gzip_bomb(members: usize, gibibytes: usize) -> Artifact {
     let zeros = gz(&vec![0; 64 << 20]).bytes;
-    for _ in 0..160 {
-        bytes.extend_from_slice(&zeros);
+    let mut bytes = Vec::new();
+    for number in 0..members {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(format!("bad-1.0/zeros-{number}")).expect("the path fits");
+        header.set_size(u64::try_from(gibibytes << 30).expect("a size is a u64"));
+        header.set_mode(0o644);
+        header.set_cksum();
+        bytes.extend(gz(header.as_bytes()).bytes);
+        bytes.extend(zeros.repeat(gibibytes * 16));
     }
     Artifact::new("bad-1.0.tar.gz", bytes)
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, bail};
-use hwb_testkit::hostile::{Hostile, Offer, hostile};
+use anyhow::{Context as _, bail, ensure};
+use hwb_testkit::hostile::{Hostile, Offer, good_tree, hostile};
 use hwb_testkit::{CommandContext, Index, tiny_backend_wheel};
 
 use super::Program;
@@ -16,6 +16,7 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
     let outside = tempfile::tempdir().context("no temporary folder")?;
     let escape = outside.path().join("hwb-escaped");
     let all = hostile(&escape.to_string_lossy());
+    control(&hwb)?;
     let mut failures = Vec::new();
     let mut rows = String::new();
     for case in &all {
@@ -37,6 +38,18 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
     );
     let command = "cargo xtask full hostile".to_owned();
     Ok(Section { part: "hostile", command, body, failed: failures })
+}
+
+/// Builds the project that the hostile archives are made of: what is refused later is refused for its fault.
+fn control(hwb: &std::path::Path) -> anyhow::Result<()> {
+    let context = CommandContext::new(hwb).index(&Index::of([]));
+    let tree = good_tree();
+    for artifact in [tree.tar_gz("bad-1.0"), tree.zip("bad-1.0")] {
+        let path = artifact.write_to(&context.home());
+        let outcome = context.command(["build"]).arg(path).run();
+        ensure!(outcome.code == Some(0), "the control {} is refused: {outcome}", artifact.name);
+    }
+    Ok(())
 }
 
 /// Offers one and returns the line of error.
@@ -64,5 +77,8 @@ fn offer(hwb: &std::path::Path, case: &Hostile, outside: &std::path::Path) -> an
     if !written.is_empty() {
         bail!("it left {}", written.join(", "));
     }
-    Ok(context.filtered(lines[0]).replace(&input.path().to_string_lossy().into_owned(), "[IN]"))
+    // With the causes: a refusal for another reason than the right one must show.
+    let whole: Vec<&str> =
+        outcome.stderr.lines().map(str::trim).skip_while(|line| !line.starts_with("error")).collect();
+    Ok(context.filtered(&whole.join(" / ")).replace(&input.path().to_string_lossy().into_owned(), "[IN]"))
 }
