@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hwb_lib::Error;
 use hwb_lib::error::LogExcerpt;
 use hwb_lib::schema::ErrorDocument;
+use hwb_lib::{Error, ErrorKind};
 
 use crate::arguments::Output;
 use crate::render::print_json;
@@ -32,7 +32,9 @@ pub(crate) fn report(error: &Error, output: Output) -> ExitCode {
 
 fn text(error: &Error) -> String {
     // A log comes first: what is read first is what stands last.
-    let mut text = error.log().map_or_else(String::new, excerpt);
+    // Who stopped it knows why it ended.
+    let log = error.log().filter(|_| error.kind() != ErrorKind::Interrupted);
+    let mut text = log.map_or_else(String::new, excerpt);
     for (level, message) in error.chain().enumerate() {
         let (style, label) = if level == 0 { (ERROR, "error") } else { (CAUSE, "  caused by") };
         text.push_str(&format!("{style}{label}:{style:#} {}\n", indented(&message, 4)));
@@ -63,8 +65,6 @@ fn indented(text: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hwb_lib::ErrorKind;
-
     use super::*;
 
     #[test]
