@@ -26,19 +26,23 @@ pub(crate) enum Absent {
 }
 
 impl Lock {
+    /// Takes the lock at `path`, making it if it is not there, and waits for whoever has it.
+    pub(crate) fn wait(path: &Path) -> Result<Self, FsError> {
+        loop {
+            let file = open(path, Absent::Create).map_err(FsError::create(path))?;
+            file.lock().map_err(FsError::lock(path))?;
+            if is_at(&file, path).map_err(FsError::lock(path))? {
+                return Ok(Self { file, path: path.to_owned() });
+            }
+        }
+    }
+
     /// Takes the lock at `path`; `None` if somebody else has it, or there is none to take.
     ///
     /// Locks belong to the opened file, so that two holders in one process shut each other out as well.
     pub(crate) fn attempt(path: &Path, absent: Absent) -> Result<Option<Self>, FsError> {
         loop {
-            let opened = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(absent == Absent::Create)
-                .truncate(false)
-                .custom_flags(flags(OFlags::NOFOLLOW))
-                .open(path);
-            let file = match opened {
+            let file = match open(path, absent) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Leave => {
                     return Ok(None);
@@ -72,6 +76,16 @@ impl Lock {
     pub(crate) fn remove(self) -> Result<(), FsError> {
         std::fs::remove_file(&self.path).map_err(FsError::remove(&self.path))
     }
+}
+
+fn open(path: &Path, absent: Absent) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(absent == Absent::Create)
+        .truncate(false)
+        .custom_flags(flags(OFlags::NOFOLLOW))
+        .open(path)
 }
 
 /// The bits of flags, as the standard library wants them.

@@ -6,6 +6,7 @@
 //! <root>/v1/locks/            one file for each claim, held by a living process; `store` is held by every user
 //! <root>/v1/tmp/<purpose>/<n> scratch space
 //! <root>/v1/<area>/<key>/<n>  slots
+//! <root>/v1/<area>/<key>      kept directories, each with a `<key>.complete` once it is complete
 //! <root>/v1/blobs/            contents by digest
 //! <root>/v1/records/          small JSON documents by area and name
 //! <root>/v1/history/          one JSON document for each build
@@ -27,6 +28,7 @@ use crate::lock::{Absent, Lock};
 mod claim;
 mod collect;
 mod content;
+mod kept;
 
 pub use self::claim::{Scratch, Slot, Swept};
 pub use self::collect::{Pruned, Usage};
