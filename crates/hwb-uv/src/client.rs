@@ -216,7 +216,7 @@ fn exclude_newer(settings: &IndexSettings) -> Result<ExcludeNewer, SeamError> {
     let value = ExcludeNewerValue::from_str(text).map_err(|error| SeamError::Setting {
         what: "the time limit",
         value: text.clone(),
-        source: error.to_string().into(),
+        source: error.into(),
     })?;
     Ok(ExcludeNewer::global(value))
 }

@@ -242,7 +242,6 @@ impl BuildContext for Context<'_> {
         Err(unreachable_frontend())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "uv's trait")]
     async fn setup_build<'a>(
         &'a self,
         source: &'a Path,

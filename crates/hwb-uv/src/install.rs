@@ -38,6 +38,20 @@ pub struct Filled {
     pub site_packages: PathBuf,
 }
 
+impl Filled {
+    /// Says where things are in an environment of `python` that was filled earlier at `root`.
+    pub fn at(python: &Python, root: &Path) -> Self {
+        let scheme = python.0.virtualenv();
+        let scripts = root.join(&scheme.scripts);
+        Self {
+            root: root.to_path_buf(),
+            python: scripts.join("python"),
+            site_packages: root.join(&scheme.purelib),
+            scripts,
+        }
+    }
+}
+
 impl Seam {
     /// Makes a virtual environment of `python` at `root`, which must not exist or be empty, and installs
     /// `resolved` into it; downloads and builds what the cache lacks.
@@ -56,13 +70,7 @@ impl Seam {
         if !resolved.pins().is_empty() {
             self.install(python, resolved, &environment, links)?;
         }
-        let site_packages = environment.site_packages().next().map(std::borrow::Cow::into_owned);
-        Ok(Filled {
-            root: root.to_path_buf(),
-            python: environment.python_executable().to_path_buf(),
-            scripts: environment.scripts().to_path_buf(),
-            site_packages: site_packages.unwrap_or_else(|| root.join("lib")),
-        })
+        Ok(Filled::at(python, root))
     }
 
     fn install(
