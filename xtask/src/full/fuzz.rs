@@ -1,6 +1,6 @@
 //! The coverage-guided fuzz targets, each run for a while.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::corpus::{file_name, files_named};
 use crate::evidence::Section;
@@ -23,6 +23,9 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section
                  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
     let mut build = workspace.cargo(["build", "--release", "--manifest-path"]);
     build.arg(fuzz.join("Cargo.toml")).env("CARGO_TARGET_DIR", &built);
+    // With a target, build scripts do not get the flags, which they could not link with.
+    let host = host_triple()?;
+    build.args(["--target", &host]);
     build.env("RUSTFLAGS", flags).env("RUSTC_BOOTSTRAP", "1");
     crate::programs::run(&mut build)?;
 
@@ -32,7 +35,7 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section
         let name = file_name(target).trim_end_matches(".rs").to_owned();
         let corpus = built.join("corpus").join(&name);
         fs_err::create_dir_all(&corpus)?;
-        let mut command = program(built.join("release").join(&name));
+        let mut command = program(built.join(&host).join("release").join(&name));
         command.arg(&corpus).arg(fuzz.join("seeds").join(&name)).current_dir(&built);
         command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
         // libFuzzer reports on its standard error.
@@ -53,4 +56,10 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section
     }
     let command = format!("cargo xtask full fuzz --seconds {seconds}");
     Ok(Section { part: "fuzz", command, body: rows, failed: crashed })
+}
+
+fn host_triple() -> anyhow::Result<String> {
+    let said = capture(program("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("`rustc -vV` names no host")
 }
