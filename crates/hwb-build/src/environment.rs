@@ -103,7 +103,7 @@ pub struct Ingredients<'a> {
     pub ambient: &'a BTreeMap<String, String>,
     /// `--env` and `[tool.hwb.build.env]`: these win over everything.
     pub added: &'a BTreeMap<String, String>,
-    /// `SOURCE_DATE_EPOCH`, unless the user's environment has one.
+    /// `SOURCE_DATE_EPOCH`.
     pub epoch: Timestamp,
     /// The virtual environment, if there is one: its root and where its programs are.
     pub virtual_environment: Option<(&'a Path, &'a Path)>,
@@ -145,7 +145,7 @@ pub fn hook_environment(ingredients: &Ingredients<'_>) -> HookEnvironment {
         variables.insert("PATH".to_owned(), format!("{}:{path}", scripts.display()));
         variables.insert("VIRTUAL_ENV".to_owned(), root.display().to_string());
     }
-    let epoch = ambient.get("SOURCE_DATE_EPOCH").cloned().unwrap_or_else(|| epoch.to_string());
+    let epoch = epoch.to_string();
     let temporary = temporary.display().to_string();
     for (name, value) in [
         ("SOURCE_DATE_EPOCH", epoch.as_str()),
@@ -275,7 +275,7 @@ mod tests {
     fn lets_the_user_decide() {
         let found =
             environment(&[("SOURCE_DATE_EPOCH", "7"), ("CFLAGS", "-O1")], &[("TZ", "Mars"), ("TOKEN", "t")]);
-        assert_eq!(found.variables["SOURCE_DATE_EPOCH"], "7");
+        assert_eq!(found.variables["SOURCE_DATE_EPOCH"], "315532800");
         assert_eq!(found.variables["TZ"], "Mars");
         assert_eq!(found.variables["CFLAGS"], "-O1 -ffile-prefix-map=/cache/src=/src");
         assert_eq!(found.influences, ["CFLAGS", "TOKEN", "TZ"]);

@@ -154,13 +154,21 @@ struct Call<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", untagged)]
 enum Answer {
-    Returned { returned: Value },
+    Returned {
+        returned: Value,
+    },
     Missing {
         #[serde(rename = "missing")]
         _hook: String,
     },
-    Failed { failed: Failure, message: String, module: Option<String> },
-    Ended { ended: i32 },
+    Failed {
+        failed: Failure,
+        message: String,
+        module: Option<String>,
+    },
+    Ended {
+        ended: i32,
+    },
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -197,7 +205,8 @@ impl<'a> Hooks<'a> {
         log: &mut Log<'_>,
     ) -> Result<Vec<Requirement>, HookError> {
         let hook = artifact.requires_hook();
-        let Some(value) = self.call(hook, &[self.spec.config_settings.clone()], log)? else {
+        let arguments = [self.spec.config_settings.clone()];
+        let Some(value) = self.call(hook, &arguments, log)? else {
             return Ok(Vec::new());
         };
         let wrong = |value: &Value| self.returned(hook, value, "a list of requirements");

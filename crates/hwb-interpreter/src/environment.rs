@@ -1,17 +1,31 @@
-//! A virtual environment with what a build needs: made, handed out, and removed when it is dropped.
+//! A virtual environment with what a build needs: made, handed out, and gone when it is dropped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hwb_ident::{Digest, Hasher};
+use hwb_ident::{Digest, GuestPath, Hasher, HostPath};
+use hwb_sandbox::{Access, Cancel, Mount, SandboxError, Session};
 use hwb_store::{Slot, Store, StoreError};
 use hwb_uv::{Filled, Links, Pin, Python, Resolved, Seam, SeamError};
 
-/// An environment of one build alone.
+use crate::bytecode;
+
+/// How a build is kept from changing what others use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privacy {
+    /// The environment is made once, kept, and seen through a layer that is forgotten: [`Environment::mounts`] has it.
+    /// Sessions must be able to mount.
+    Layer,
+    /// Every file is this build's own copy, removed when the environment is dropped.
+    Copy,
+}
+
+/// An environment as one build sees it.
 #[derive(Debug)]
 pub struct Environment {
     filled: Filled,
     pins: Vec<Pin>,
-    _slot: Slot,
+    privacy: Privacy,
+    _slot: Option<Slot>,
 }
 
 impl Environment {
@@ -39,6 +53,18 @@ impl Environment {
     pub fn pins(&self) -> &[Pin] {
         &self.pins
     }
+
+    /// What a session must mount so that the build cannot write to what others use.
+    pub fn mounts(&self) -> Vec<Mount> {
+        match self.privacy {
+            Privacy::Layer => vec![Mount {
+                host: HostPath::new(self.root()),
+                guest: GuestPath::new(self.root()),
+                access: Access::Layered,
+            }],
+            Privacy::Copy => Vec::new(),
+        }
+    }
 }
 
 /// Why there is no environment.
@@ -46,34 +72,65 @@ impl Environment {
 pub enum EnvironmentError {
     /// There is no place for it.
     #[error("Failed to create venv: no place for it in the cache")]
-    Place(#[source] StoreError),
+    Place(#[from] StoreError),
     /// It could not be filled.
     #[error(transparent)]
     Fill(#[from] SeamError),
+    /// Its modules could not be compiled.
+    #[error("Failed to create venv: its modules could not be compiled")]
+    Compile(#[from] SandboxError),
 }
 
-/// Makes a virtual environment of `python` with everything of `resolved` in it. Its path is the same for the same
-/// contents, unless another build holds it at the moment.
+/// What an environment is made with.
+#[derive(Debug)]
+pub struct Workshop<'a> {
+    /// Where environments are kept.
+    pub store: &'a Store,
+    /// Where wheels come from.
+    pub seam: &'a Seam,
+    /// A plain session, in which the interpreter compiles modules.
+    pub session: &'a mut dyn Session,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+}
+
+/// Makes a virtual environment of `python` with everything of `resolved` in it, its bytecode included. Its path is the
+/// same for the same contents (of copies: unless another build has one at the moment).
 ///
 /// # Errors
 ///
 /// [`EnvironmentError`]
 pub fn make_environment(
-    store: &Store,
-    seam: &Seam,
+    workshop: Workshop<'_>,
     python: &Python,
     resolved: &Resolved,
+    privacy: Privacy,
 ) -> Result<Environment, EnvironmentError> {
-    let slot =
-        store.slot("environments", &contents(python, resolved.pins())).map_err(EnvironmentError::Place)?;
-    let filled = seam.fill(python, resolved, slot.path(), Links::Private)?;
-    Ok(Environment { filled, pins: resolved.pins().to_vec(), _slot: slot })
+    let Workshop { store, seam, session, cancel } = workshop;
+    let key = contents(python, resolved.pins());
+    let pins = resolved.pins().to_vec();
+    match privacy {
+        Privacy::Layer => {
+            let root = store.kept("environments", &key, |root| -> Result<(), EnvironmentError> {
+                let filled = seam.fill(python, resolved, root, Links::Shared)?;
+                Ok(bytecode::compile(python, &filled.site_packages, session, cancel)?)
+            })?;
+            let filled = Filled::at(python, &root);
+            Ok(Environment { filled, pins, privacy, _slot: None })
+        }
+        Privacy::Copy => {
+            let slot = store.slot("copies", &key)?;
+            let filled = seam.fill(python, resolved, slot.path(), Links::Private)?;
+            Ok(Environment { filled, pins, privacy, _slot: Some(slot) })
+        }
+    }
 }
 
 /// What tells one environment from another: the interpreter, and every pin with its hashes.
 fn contents(python: &Python, pins: &[Pin]) -> Digest {
     let mut hasher = Hasher::new();
-    hasher.field(python.base_executable().as_os_str().as_encoded_bytes());
+    let executable: PathBuf = python.base_executable();
+    hasher.field(executable.as_os_str().as_encoded_bytes());
     hasher.field(python.describe().as_bytes());
     for pin in pins {
         hasher.field(pin.name.as_ref().as_bytes());

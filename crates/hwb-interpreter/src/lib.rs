@@ -4,4 +4,6 @@
 
 pub mod environment;
 
-pub use self::environment::{Environment, EnvironmentError, make_environment};
+mod bytecode;
+
+pub use self::environment::{Environment, EnvironmentError, Privacy, Workshop, make_environment};

@@ -213,7 +213,8 @@ impl From<EnvironmentError> for Error {
     fn from(error: EnvironmentError) -> Self {
         match error {
             EnvironmentError::Fill(error) => error.into(),
-            error @ EnvironmentError::Place(_) => Self::new(ErrorKind::Machine, error),
+            EnvironmentError::Place(_) => Self::new(ErrorKind::Machine, error),
+            EnvironmentError::Compile(ref cause) => Self::new(sandbox_kind(cause), error),
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Tree {
     pub(crate) digest: Digest,
     /// The newest time that the source itself knows of.
     pub(crate) epoch: Timestamp,
+    /// Whether the backend runs in a copy.
+    pub(crate) placement: Placement,
     /// What it is, for records: a URL without credentials, a commit, a file name.
     pub(crate) origin: String,
     /// Holds the path, and removes what is there; a tree that is built in place has none.
@@ -139,7 +141,8 @@ fn acquire_path(world: &World, path: &Path, how: &Acquisition<'_>) -> Result<Tre
                 origin: path.display().to_string(),
                 top: path,
                 digest: measured.digest,
-                epoch: Timestamp::ZIP_EPOCH,
+                epoch: world.epoch.unwrap_or(Timestamp::ZIP_EPOCH),
+                placement: Placement::InPlace,
                 _slot: None,
             })
         }
@@ -173,11 +176,13 @@ struct Facts {
 /// Moves `copy` to the path that its digest gives it. `top` is the one directory of an archive, if it has one.
 fn settle(world: &World, copy: &Path, top: Option<&str>, facts: Facts) -> Result<Tree, Error> {
     let Facts { digest, epoch, origin } = facts;
+    let epoch = world.epoch.unwrap_or(epoch);
     let slot = world.store.slot("sources", &digest)?;
     let place = slot.path().join("tree");
     fs_err::rename(copy, &place).map_err(read)?;
     let project = top.map_or_else(|| place.clone(), |top| place.join(top));
-    Ok(Tree { project, top: place, digest, epoch, origin, _slot: Some(slot) })
+    let placement = Placement::Snapshot;
+    Ok(Tree { project, top: place, digest, epoch, placement, origin, _slot: Some(slot) })
 }
 
 fn unpack<R: std::io::Read + std::io::Seek>(world: &World, input: R, name: &str) -> Result<Tree, Error> {

@@ -1,12 +1,14 @@
 //! What every build of one command shares.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hwb_ident::PackageName;
-use hwb_sandbox::{Cancel, HostProcess, Sandbox, SessionSpec};
+use hwb_ident::time::ParseTimestampError;
+use hwb_ident::{GuestPath, HostPath, PackageName, Timestamp};
+use hwb_interpreter::Privacy;
+use hwb_sandbox::{Access, Cancel, HostProcess, Mount, Sandbox as _, Session, SessionSpec};
 use hwb_store::Store;
 use hwb_uv::{IndexSettings, Seam};
 
@@ -15,6 +17,11 @@ use crate::build::{NestedBuilder, Network};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Cell, Event, Phase};
 use crate::settings::Settings;
+
+/// Where a build sees its source, on every machine that lets sessions mount.
+pub(crate) const SOURCE: &str = "/hwb/source";
+/// Where a build sees the folders that it writes to.
+pub(crate) const WORK: &str = "/hwb/work";
 
 /// What every build of one command shares; nested builds and other threads hold it too.
 #[derive(Debug)]
@@ -26,6 +33,9 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) timeout: Option<Duration>,
     pub(crate) sandbox: HostProcess,
+    /// `SOURCE_DATE_EPOCH` of the user, which wins over what a source says of itself.
+    pub(crate) epoch: Option<Timestamp>,
+    privacy: OnceLock<Privacy>,
     events: Sender<Event>,
 }
 
@@ -41,7 +51,7 @@ impl World {
         let store = Store::open(&settings.cache_dir)?;
         store.sweep()?;
         let (network, timeout) = limits;
-        Ok(Arc::new(Self {
+        let world = Arc::new(Self {
             store,
             index: settings.index.clone(),
             ambient: ambient.clone(),
@@ -49,8 +59,29 @@ impl World {
             network,
             timeout,
             sandbox: HostProcess::with_helper(&ambient.executable),
+            epoch: epoch(ambient)?,
+            privacy: OnceLock::new(),
             events,
-        }))
+        });
+        // The kernel is asked beside the first phases: the answer is there when it is needed.
+        let asking = Arc::clone(&world);
+        let _unasked =
+            std::thread::Builder::new().name("hwb-probe".to_owned()).spawn(move || asking.privacy());
+        Ok(world)
+    }
+
+    /// How builds are kept from changing what others use: by layers where this machine lets sessions mount.
+    pub(crate) fn privacy(&self) -> Privacy {
+        *self.privacy.get_or_init(|| {
+            let shown = HostPath::new(self.store.root());
+            let guest = GuestPath::new(self.store.root());
+            let layer = Mount { host: shown.clone(), guest, access: Access::Layered };
+            let fixed = Mount { host: shown, guest: GuestPath::new(SOURCE), access: Access::ReadWrite };
+            match self.sandbox.probe(&self.session_spec(vec![layer, fixed])) {
+                Ok(()) => Privacy::Layer,
+                Err(_) => Privacy::Copy,
+            }
+        })
     }
 
     /// A view of the indexes for the calling thread; `chain` names the builds that wait for it.
@@ -59,13 +90,17 @@ impl World {
         Ok(Seam::open(&self.store.uv_cache(), &self.index, builder)?)
     }
 
-    /// How sessions of this command are started.
-    pub(crate) fn session(&self) -> Result<Box<dyn hwb_sandbox::Session>, Error> {
+    /// Starts a session that sees `mounts` besides the host's files.
+    pub(crate) fn session(&self, mounts: Vec<Mount>) -> Result<Box<dyn Session>, Error> {
+        Ok(self.sandbox.start(&self.session_spec(mounts))?)
+    }
+
+    fn session_spec(&self, mounts: Vec<Mount>) -> SessionSpec {
         let network = match self.network {
             Network::Host => hwb_sandbox::Network::Host,
             Network::None => hwb_sandbox::Network::Denied,
         };
-        Ok(self.sandbox.start(&SessionSpec { mounts: Vec::new(), network })?)
+        SessionSpec { mounts, network }
     }
 
     /// Says that something happened. Nobody may be listening any more: then nobody misses it.
@@ -81,6 +116,17 @@ impl World {
         Ok(())
     }
 }
+
+fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
+    let parse =
+        |text: &str| text.parse().map_err(|error| Error::new(ErrorKind::Configuration, EpochError(error)));
+    ambient.var("SOURCE_DATE_EPOCH").map(parse).transpose()
+}
+
+/// The user's `SOURCE_DATE_EPOCH` is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("the variable `SOURCE_DATE_EPOCH` is not a time")]
+struct EpochError(#[source] ParseTimestampError);
 
 /// The user stopped the command between two steps.
 #[derive(Debug, thiserror::Error)]

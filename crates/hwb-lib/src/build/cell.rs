@@ -7,17 +7,18 @@ use std::sync::Arc;
 use hwb_build::environment::{HookEnvironment, Ingredients, hook_environment};
 use hwb_build::log::Log;
 use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis, read_project};
-use hwb_ident::{GuestPath, PackageName, Requirement};
-use hwb_interpreter::{Environment, make_environment};
+use hwb_ident::{GuestPath, HostPath, PackageName, Requirement};
+use hwb_interpreter::{Environment, Workshop, make_environment};
+use hwb_sandbox::{Access, Mount, Session};
 use hwb_store::Scratch;
 use hwb_uv::{Python, Seam, direct};
 use serde_json::Value;
 
-use crate::build::HookPath;
+use crate::build::{HookPath, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Phase};
 use crate::source::Tree;
-use crate::world::{Phases, World};
+use crate::world::{Phases, SOURCE, WORK, World};
 
 /// What the user adds to a build; nested builds have none of it.
 #[derive(Debug, Clone)]
@@ -68,25 +69,26 @@ impl Built {
 /// Folders of one build: what the backend writes, its temporary files, its log.
 #[derive(Debug)]
 struct Workplace {
+    /// What the backend sees of it.
+    work: PathBuf,
     output: PathBuf,
-    temporary: PathBuf,
     log: PathBuf,
     _scratch: Scratch,
 }
 
+/// The folders of a workplace, below what the backend sees of it.
+const OUTPUT: &str = "out";
+const TEMPORARY: &str = "tmp";
+
 impl Workplace {
     fn make(world: &World) -> Result<Self, Error> {
         let scratch = world.store.scratch("build")?;
-        let make = |name: &str| {
-            let directory = scratch.path().join(name);
-            hwb_store::fs::create_directory(&directory).map(|()| directory)
-        };
-        Ok(Self {
-            output: make("out")?,
-            temporary: make("tmp")?,
-            log: scratch.path().join("log"),
-            _scratch: scratch,
-        })
+        let work = scratch.path().join("work");
+        let output = work.join(OUTPUT);
+        hwb_store::fs::create_directory(&output)?;
+        hwb_store::fs::create_directory(&work.join(TEMPORARY))?;
+        let log = scratch.path().join("log");
+        Ok(Self { work, output, log, _scratch: scratch })
     }
 }
 
@@ -173,9 +175,7 @@ pub(crate) fn build(
     requirements.extend(order.inputs.extra_requirements.iter().cloned());
     let result = site.run(requirements, &mut log, phases);
     match result {
-        Ok(Made { file, environment, influences }) => {
-            let requirements =
-                environment.pins().iter().map(|pin| format!("{}=={}", pin.name, pin.version)).collect();
+        Ok(Made { file, requirements, influences }) => {
             Ok(Built { file, requirements, influences, workplace })
         }
         Err(error) => Err(explain(world, error, &mut log)),
@@ -193,10 +193,34 @@ struct Site<'a> {
     workplace: &'a Workplace,
 }
 
+/// Where a backend finds things, and what its session mounts for that.
+struct Stage {
+    mounts: Vec<Mount>,
+    top: PathBuf,
+    project: PathBuf,
+    work: PathBuf,
+}
+
+/// Everything that the hooks of a project are called with.
+struct Prepared {
+    environment: Environment,
+    stage: Stage,
+    variables: HookEnvironment,
+    session: Box<dyn Session>,
+}
+
+impl Prepared {
+    fn made(self, file: String) -> Made {
+        let pins = self.environment.pins().iter();
+        let requirements = pins.map(|pin| format!("{}=={}", pin.name, pin.version)).collect();
+        Made { file, requirements, influences: self.variables.influences }
+    }
+}
+
 /// What came of it.
 struct Made {
     file: String,
-    environment: Environment,
+    requirements: Vec<String>,
     influences: Vec<String>,
 }
 
@@ -209,30 +233,30 @@ impl Site<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Made, Error> {
         let artifact = self.order.artifact;
-        let environment = self.environment(&requirements, phases)?;
-        let hook_environment = self.hook_environment(&environment);
-        let mut session = self.world.session()?;
-        let mut hooks = Hooks::new(
-            self.hooks_spec(&environment, &hook_environment),
-            session.as_mut(),
-            &self.world.cancel,
-        );
+        let mut prepared = self.prepare(&requirements, phases)?;
+        let mut hooks = Hooks::new(self.hooks_spec(&prepared), prepared.session.as_mut(), &self.world.cancel);
         let more = phases.run(Phase::Requirements, || Ok(hooks.requirements(artifact, log)?))?;
-        let missing = self.missing(&more, &environment);
+        let missing = self.missing(&more, &prepared.environment);
         if missing.is_empty() {
-            let file = self.call_backend(hooks, log, phases)?;
-            return Ok(Made { file, environment, influences: hook_environment.influences });
+            let file = self.call_backend(hooks, &prepared.stage, log, phases)?;
+            return Ok(prepared.made(file));
         }
         hooks.finish(log)?;
-        drop(environment);
         let all: Vec<_> = requirements.into_iter().chain(missing).collect();
-        let environment = self.environment(&all, phases)?;
-        let hook_environment = self.hook_environment(&environment);
-        let spec = self.hooks_spec(&environment, &hook_environment);
-        let mut session = self.world.session()?;
-        let hooks = Hooks::new(spec, session.as_mut(), &self.world.cancel);
-        let file = self.call_backend(hooks, log, phases)?;
-        Ok(Made { file, environment, influences: hook_environment.influences })
+        // A copied environment gives its place to the next.
+        drop(prepared);
+        let mut prepared = self.prepare(&all, phases)?;
+        let hooks = Hooks::new(self.hooks_spec(&prepared), prepared.session.as_mut(), &self.world.cancel);
+        let file = self.call_backend(hooks, &prepared.stage, log, phases)?;
+        Ok(prepared.made(file))
+    }
+
+    fn prepare(&self, requirements: &[Requirement], phases: &mut Phases<'_>) -> Result<Prepared, Error> {
+        let environment = self.environment(requirements, phases)?;
+        let stage = self.stage(&environment);
+        let variables = self.hook_environment(&environment, &stage);
+        let session = self.world.session(stage.mounts.clone())?;
+        Ok(Prepared { environment, stage, variables, session })
     }
 
     fn environment(
@@ -242,7 +266,14 @@ impl Site<'_> {
     ) -> Result<Environment, Error> {
         let resolved = phases.run(Phase::Resolve, || Ok(self.seam.resolve(self.python, requirements)?))?;
         phases.run(Phase::Environment, || {
-            Ok(make_environment(&self.world.store, self.seam, self.python, &resolved)?)
+            let mut session = self.world.session(Vec::new())?;
+            let workshop = Workshop {
+                store: &self.world.store,
+                seam: self.seam,
+                session: session.as_mut(),
+                cancel: &self.world.cancel,
+            };
+            Ok(make_environment(workshop, self.python, &resolved, self.world.privacy())?)
         })
     }
 
@@ -264,31 +295,57 @@ impl Site<'_> {
         more.iter().filter(|requirement| !is_satisfied(requirement)).cloned().collect()
     }
 
-    fn hook_environment(&self, environment: &Environment) -> HookEnvironment {
+    /// What the backend sees at which path.
+    fn stage(&self, environment: &Environment) -> Stage {
+        let tree = self.tree;
+        let (work, top) = (self.workplace.work.clone(), tree.top.clone());
+        let below = |top: &Path, path: &Path| match path.strip_prefix(&tree.top) {
+            Ok(below) => top.join(below),
+            Err(_) => path.to_path_buf(),
+        };
+        let mut mounts = environment.mounts();
+        if mounts.is_empty() {
+            return Stage { mounts, project: tree.project.clone(), top, work };
+        }
+        let bind = |host: &Path, guest: &str| Mount {
+            host: HostPath::new(host),
+            guest: GuestPath::new(guest),
+            access: Access::ReadWrite,
+        };
+        mounts.push(bind(&work, WORK));
+        let top = match tree.placement {
+            // An incremental build must find the paths that it wrote down last time.
+            Placement::InPlace => top,
+            Placement::Snapshot => {
+                mounts.push(bind(&top, SOURCE));
+                PathBuf::from(SOURCE)
+            }
+        };
+        Stage { mounts, project: below(&top, &tree.project), top, work: PathBuf::from(WORK) }
+    }
+
+    fn hook_environment(&self, environment: &Environment, stage: &Stage) -> HookEnvironment {
         hook_environment(&Ingredients {
             ambient: &self.world.ambient.env,
             added: &self.order.inputs.env,
             epoch: self.tree.epoch,
             virtual_environment: Some((environment.root(), environment.scripts())),
-            temporary: &self.workplace.temporary,
-            renamed: &[
-                (&self.tree.top, "/hwb/source"),
-                (environment.root(), "/hwb/environment"),
-                (&self.workplace.temporary, "/hwb/tmp"),
-            ],
+            temporary: &stage.work.join(TEMPORARY),
+            renamed: &[(&stage.top, SOURCE), (environment.root(), "/hwb/environment"), (&stage.work, WORK)],
         })
     }
 
-    fn hooks_spec(&self, environment: &Environment, variables: &HookEnvironment) -> HooksSpec {
+    fn hooks_spec(&self, prepared: &Prepared) -> HooksSpec {
+        let Prepared { environment, stage, variables, session: _ } = prepared;
         let system = &self.project.build_system;
         HooksSpec {
             python: GuestPath::new(environment.python()),
-            tree: GuestPath::new(&self.tree.project),
+            tree: GuestPath::new(&stage.project),
             backend: system.backend.clone(),
             backend_path: system
                 .backend_path
                 .iter()
-                .map(|path| GuestPath::new(self.tree.project.join(path)))
+                .map(|path| GuestPath::new(stage.project.join(path)))
                 .collect(),
             env: variables.variables.clone(),
             config_settings: self.order.inputs.config_settings.clone(),
@@ -299,6 +356,7 @@ impl Site<'_> {
     fn call_backend(
         &self,
         mut hooks: Hooks<'_>,
+        stage: &Stage,
         log: &mut Log<'_>,
         phases: &mut Phases<'_>,
     ) -> Result<String, Error> {
@@ -307,7 +365,7 @@ impl Site<'_> {
             Artifact::Wheel | Artifact::Editable => Phase::Wheel,
             Artifact::Sdist => Phase::Sdist,
         };
-        let output = GuestPath::new(&self.workplace.output);
+        let output = GuestPath::new(stage.work.join(OUTPUT));
         let file = phases.run(phase, || Ok(hooks.build(artifact, &output, log)?))?;
         hooks.finish(log)?;
         Ok(file)
