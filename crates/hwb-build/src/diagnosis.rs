@@ -9,8 +9,10 @@ pub fn diagnose(log: &[String], missing_module: Option<&str>) -> Vec<String> {
         }
     };
     for line in log.iter().rev() {
-        if let Some(header) = missing_header(line) {
-            add(header_hint(header));
+        match missing_header(line) {
+            Some("longintrepr.h") => add(OLD_CYTHON.to_owned()),
+            Some(header) => add(header_hint(header)),
+            None => {}
         }
         if let Some(library) = missing_library(line) {
             add(library_hint(library));
@@ -84,6 +86,9 @@ const SCM: &str = "the version comes from git, and the tags are not there: build
 const PYTHON_2: &str = "the project is written for Python 2: it cannot be built with Python 3";
 const CYTHON_3: &str =
     "the project needs an older Cython: constrain it with a `--build-constraint` file that says `cython<3`";
+
+const OLD_CYTHON: &str =
+    "the C code comes from a Cython that does not know Python 3.11 and newer: build with `--python 3.10`";
 
 /// The header of `fatal error: x.h: No such file or directory`, which gcc and clang say alike.
 fn missing_header(line: &str) -> Option<&str> {

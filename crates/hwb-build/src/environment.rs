@@ -177,6 +177,7 @@ fn is_passed(name: &str) -> bool {
 /// `CPPFLAGS` rather than `CFLAGS`: a `configure` script drops its `-O2` when `CFLAGS` is set. Where the user set
 /// `CFLAGS`, it is extended as well, for those tools that ignore the other.
 fn map_prefixes(variables: &mut BTreeMap<String, String>, renamed: &[(&Path, &str)]) {
+    let renamed: Vec<_> = renamed.iter().filter(|(path, name)| *path != Path::new(name)).collect();
     if renamed.is_empty() {
         return;
     }

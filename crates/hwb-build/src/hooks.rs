@@ -138,6 +138,20 @@ pub enum HookError {
     },
 }
 
+impl HookError {
+    /// The module that could not be imported, where that is why.
+    pub fn missing_module(&self) -> Option<&str> {
+        match self {
+            Self::Import { module, .. } | Self::Raised { module, .. } => module.as_deref(),
+            Self::Run { .. }
+            | Self::Unsupported { .. }
+            | Self::Missing { .. }
+            | Self::Died { .. }
+            | Self::Returned { .. } => None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Setup<'a> {
     backend: &'a str,

@@ -126,8 +126,11 @@ def describe(error, kind):
 
     traceback.print_exc()
     sys.stderr.flush()
-    message = "".join(traceback.format_exception_only(type(error), error)).strip()
-    return {"failed": kind, "message": message, "module": getattr(error, "name", None)}
+    # The log has the whole of it: the message is one line.
+    lines = str(error).strip().splitlines()
+    message = ": ".join([type(error).__name__] + lines[:1])
+    module = error.name if isinstance(error, ImportError) else None
+    return {"failed": kind, "message": message[:500], "module": module}
 
 
 def answer(value):

@@ -6,7 +6,7 @@ use hwb_archive::Limits;
 use hwb_ident::{Digest, PackageName, Timestamp, Version};
 use hwb_wheel::{Expect, Sdist, Wheel, sdist};
 
-use crate::build::ArtifactKind;
+use crate::build::{ArtifactKind, ArtifactReport};
 use crate::error::{Error, ErrorKind};
 use crate::world::World;
 
@@ -178,23 +178,26 @@ pub(crate) fn publish(world: &World, artifact: &Finished, out_dir: &Path) -> Res
     Ok(place)
 }
 
-/// Removes earlier artifacts of the same project from the output folder (`--clean`).
-pub(crate) fn clean(out_dir: &Path, name: &PackageName) -> Result<(), Error> {
-    let Ok(entries) = fs_err::read_dir(out_dir) else { return Ok(()) };
-    for entry in entries {
-        let entry = entry.map_err(|source| output_error(out_dir, source))?;
-        if entry.file_name().to_str().is_some_and(|file| is_artifact_of(file, name)) {
-            fs_err::remove_file(entry.path()).map_err(|source| output_error(out_dir, source))?;
+/// Removes from the output folder what earlier commands made of the projects of `reports` (`--clean`).
+pub(crate) fn clean(out_dir: &Path, reports: &[ArtifactReport]) -> Result<(), Error> {
+    let failed = |source| output_error(out_dir, source);
+    for entry in fs_err::read_dir(out_dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let is_new = reports.iter().any(|report| report.file == file);
+        if !is_new && reports.iter().any(|report| is_artifact_of(&file, &report.name)) {
+            fs_err::remove_file(entry.path()).map_err(failed)?;
         }
     }
     Ok(())
 }
 
-fn is_artifact_of(file: &str, name: &PackageName) -> bool {
+fn is_artifact_of(file: &str, name: &str) -> bool {
     if file.ends_with(".whl") {
-        return file.parse::<hwb_ident::WheelFilename>().is_ok_and(|wheel| wheel.name == *name);
+        return file.parse::<hwb_ident::WheelFilename>().is_ok_and(|wheel| wheel.name.as_ref() == name);
     }
-    hwb_ident::SourceDistFilename::parsed_normalized_filename(file).is_ok_and(|sdist| sdist.name == *name)
+    hwb_ident::SourceDistFilename::parsed_normalized_filename(file)
+        .is_ok_and(|sdist| sdist.name.as_ref() == name)
 }
 
 fn output_error(directory: &Path, source: std::io::Error) -> Error {

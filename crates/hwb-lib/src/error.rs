@@ -55,6 +55,7 @@ impl ErrorKind {
 }
 
 /// A failure with its kind and remedies; its causes are its [`source`](StdError::source) chain.
+#[expect(clippy::error_impl_error, reason = "the facade has one error, and callers say `hwb_lib::Error`")]
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -108,12 +109,9 @@ impl Error {
         self
     }
 
-    /// If a hook failed: the module that it missed, where that is why.
-    pub(crate) fn hook_failure(&self) -> Option<Option<String>> {
-        match self.0.cause.downcast_ref::<HookError>()? {
-            HookError::Import { module, .. } | HookError::Raised { module, .. } => Some(module.clone()),
-            _ => Some(None),
-        }
+    /// The error of a hook, if it is one.
+    pub(crate) fn hook_error(&self) -> Option<&HookError> {
+        self.0.cause.downcast_ref()
     }
 
     /// The messages from what was attempted down to the root cause.

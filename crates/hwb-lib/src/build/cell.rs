@@ -383,12 +383,10 @@ fn hwb_log_error(error: std::io::Error) -> Error {
 
 /// Adds to the error of a hook the end of its log, the place of the whole log, and what to try.
 fn explain(world: &World, error: Error, log: &mut Log<'_>) -> Error {
-    let Some(missing_module) = error.hook_failure() else { return error };
+    let Some(failure) = error.hook_error() else { return error };
     let tail = log.tail();
-    let mut error = error;
-    for hint in diagnosis::diagnose(&tail, missing_module.as_deref()) {
-        error = error.hint(hint);
-    }
+    let hints = diagnosis::diagnose(&tail, failure.missing_module());
+    let error = hints.into_iter().fold(error, Error::hint);
     let kept = keep_log(world, log.path());
     error.with_log(tail, kept)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::artifact::{self, Finished, Promise};
 use crate::build::cell::{self, Built, Inputs, Order};
 use crate::build::request::{
-    ArtifactKind, ArtifactReport, BuildReport, BuildRequest, ConfigValue, Outputs, Placement, Requested,
+    ArtifactReport, BuildReport, BuildRequest, ConfigValue, Outputs, Placement, Requested,
 };
 use crate::error::{Error, ErrorKind};
 use crate::event::{Cell, Event, Outcome, Phase};
@@ -42,20 +42,10 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<BuildRep
     let how = Acquisition { subdirectory: request.subdirectory.as_ref(), placement, exclude: &exclude };
     let tree = first.run(Phase::Source, || source::acquire(world, &request.source, &how))?;
     let job = Job { world, request, inputs: &inputs, out_dir: &out_dir };
-    let mut artifacts = Vec::new();
-    let tree = match request.outputs {
-        Outputs::Wheel | Outputs::Editable => tree,
-        Outputs::Sdist | Outputs::SdistAndWheel => {
-            let (report, sdist) = job.sdist(&tree, &mut first)?;
-            artifacts.push(report);
-            if request.outputs == Outputs::Sdist {
-                world.tell(Event::Finished { cell: Cell(0), outcome: Outcome::Built });
-                return Ok(BuildReport { artifacts });
-            }
-            first.run(Phase::Source, || source::acquire_sdist(world, &sdist.bytes, &sdist.file))?
-        }
-    };
-    artifacts.extend(job.wheels(&tree, first)?);
+    let artifacts = job.all(tree, first)?;
+    if request.clean == Requested::Yes {
+        artifact::clean(&out_dir, &artifacts)?;
+    }
     Ok(BuildReport { artifacts })
 }
 
@@ -102,6 +92,26 @@ struct Job<'a> {
 type By<'a> = Option<&'a Python>;
 
 impl Job<'_> {
+    fn all(&self, tree: Tree, mut first: Phases<'_>) -> Result<Vec<ArtifactReport>, Error> {
+        let world = self.world;
+        match self.request.outputs {
+            Outputs::Wheel | Outputs::Editable => self.wheels(&tree, first),
+            Outputs::Sdist => {
+                let (report, _) = self.sdist(&tree, &mut first)?;
+                world.tell(Event::Finished { cell: Cell(0), outcome: Outcome::Built });
+                Ok(vec![report])
+            }
+            Outputs::SdistAndWheel => {
+                let (report, sdist) = self.sdist(&tree, &mut first)?;
+                let unpacked =
+                    first.run(Phase::Source, || source::acquire_sdist(world, &sdist.bytes, &sdist.file))?;
+                let mut reports = vec![report];
+                reports.extend(self.wheels(&unpacked, first)?);
+                Ok(reports)
+            }
+        }
+    }
+
     fn sdist(&self, tree: &Tree, phases: &mut Phases<'_>) -> Result<(ArtifactReport, Finished), Error> {
         let world = self.world;
         let (built, python) = if cell::is_direct(tree, self.inputs) {
@@ -116,7 +126,8 @@ impl Job<'_> {
         let finished = phases.run(Phase::Check, || {
             artifact::finish_sdist(built.directory(), &built.file, &promise, tree.epoch)
         })?;
-        let report = self.publish(tree, &finished, &built, python.as_ref(), phases)?;
+        let report =
+            self.publish(Provenance { tree, built: &built, python: python.as_ref() }, &finished, phases)?;
         Ok((report, finished))
     }
 
@@ -228,23 +239,19 @@ impl Job<'_> {
         let finished = phases.run(Phase::Check, || {
             artifact::finish_wheel(built.directory(), &built.file, &promise, tree.epoch)
         })?;
-        self.publish(tree, &finished, built, python, phases)
+        self.publish(Provenance { tree, built, python }, &finished, phases)
     }
 
     fn publish(
         &self,
-        tree: &Tree,
+        provenance: Provenance<'_>,
         finished: &Finished,
-        built: &Built,
-        python: By<'_>,
         phases: &Phases<'_>,
     ) -> Result<ArtifactReport, Error> {
+        let Provenance { tree, built, python } = provenance;
         for message in &finished.warnings {
             let message = format!("`{}`: {message}", finished.file);
             self.world.tell(Event::Warning { message });
-        }
-        if self.request.clean == Requested::Yes && finished.kind != ArtifactKind::Sdist {
-            artifact::clean(self.out_dir, &finished.name)?;
         }
         let path: PathBuf = artifact::publish(self.world, finished, self.out_dir)?;
         let report = ArtifactReport {
@@ -265,6 +272,13 @@ impl Job<'_> {
         };
         Ok(report)
     }
+}
+
+/// What an artifact was made from.
+struct Provenance<'a> {
+    tree: &'a Tree,
+    built: &'a Built,
+    python: By<'a>,
 }
 
 /// What the project says statically of what comes out.
