@@ -94,7 +94,21 @@ const WITHHELD: &[&str] = &[
 ];
 
 /// Passed variables that cannot change what is built, or not without changing something else that is recorded.
-const HARMLESS: &[&str] = &["HOME", "USER", "LOGNAME", "TERM", "MAKEFLAGS", "MAX_JOBS", "NINJAFLAGS", "PATH"];
+const HARMLESS: &[&str] = &[
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "MAKEFLAGS",
+    "MAX_JOBS",
+    "NINJAFLAGS",
+    "PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+];
 
 /// What the variables of a hook are made from.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,9 @@ use hwb_ident::Requirement;
 use serde::{Deserialize, Serialize};
 use uv_configuration::Constraints;
 use uv_distribution::DistributionDatabase;
-use uv_distribution_types::{BuiltDist, Dist, Name as _, Resolution, ResolvedDist, SourceDist};
+use uv_distribution_types::{
+    BuiltDist, Dist, HashGeneration, Name as _, Resolution, ResolvedDist, SourceDist,
+};
 use uv_errors::Hint as _;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
@@ -121,8 +123,8 @@ impl Seam {
         let resolution = Resolution::from(output);
         let pins = pins(&resolution);
         let hashes = match hasher {
-            HashStrategy::None => promised_hashes(&resolution),
-            demanded => demanded,
+            HashStrategy::None | HashStrategy::Generate(_) => promised_hashes(&resolution),
+            demanded @ (HashStrategy::Verify(_) | HashStrategy::Require(_)) => demanded,
         };
         Ok(Resolved { resolution, hashes, pins })
     }
@@ -146,7 +148,7 @@ impl Seam {
             .collect()
     }
 
-    /// `Require` under `--require-hashes`, `Verify` where constraints bear hashes, else nothing yet.
+    /// `Require` under `--require-hashes`, `Verify` where constraints bear hashes, else nothing is demanded.
     fn demanded_hashes(
         &self,
         constraints: &[(Requirement, Vec<HashDigest>)],
@@ -160,7 +162,8 @@ impl Seam {
         }
         match self.settings.hashes {
             Hashes::Required => Ok(HashStrategy::Require(Arc::new(hashes))),
-            Hashes::Offered if hashes.is_empty() => Ok(HashStrategy::None),
+            // With hashes taken now, what is built while resolving need not be built again to be installed.
+            Hashes::Offered if hashes.is_empty() => Ok(HashStrategy::Generate(HashGeneration::All)),
             Hashes::Offered => Ok(HashStrategy::Verify(Arc::new(hashes))),
         }
     }
