@@ -6,11 +6,13 @@
 //! - [`project`]: `pyproject.toml` as far as a build needs it, and what counts without one.
 //! - [`environment`]: the variables that a hook sees.
 //! - [`hooks`]: calls hooks; [`log`]: what the backend prints meanwhile.
+//! - [`installed`]: what an interpreter that is used as it is has, and what a build lacks there.
 //! - [`diagnosis`]: what to try after a failed hook.
 
 pub mod diagnosis;
 pub mod environment;
 pub mod hooks;
+pub mod installed;
 pub mod log;
 pub mod project;
 
