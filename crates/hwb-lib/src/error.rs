@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
+use hwb_build::installed::InstalledError;
 use hwb_build::{HookError, ProjectError};
 use hwb_interpreter::EnvironmentError;
 use hwb_net::git::GitError;
@@ -158,6 +159,7 @@ kinds! {
     ProjectError => |_| ErrorKind::Source;
     SandboxError => sandbox_kind;
     HookError => hook_kind;
+    InstalledError => installed_kind;
     hwb_ident::source::ParseSourceError => |_| ErrorKind::Source;
 }
 
@@ -169,6 +171,13 @@ fn sandbox_kind(error: &SandboxError) -> ErrorKind {
         | SandboxError::Setup { .. }
         | SandboxError::Spawn { .. }
         | SandboxError::Watch { .. } => ErrorKind::Machine,
+    }
+}
+
+fn installed_kind(error: &InstalledError) -> ErrorKind {
+    match error {
+        InstalledError::Run { source, .. } => sandbox_kind(source),
+        InstalledError::Silent { .. } | InstalledError::Garbled { .. } => ErrorKind::Machine,
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`settings`]: files, variables and arguments merged into settled settings, each with its origin.
 //! - [`build`]: one call builds wheels and sdists; [`source`] brings the tree, [`environment`] the interpreter
 //!   with what the backend needs, [`artifact`] checks, writes and publishes what came out.
+//! - [`verify`]: a wheel is built again elsewhere and compared.
 //! - [`inspect`], [`python`], [`history`], [`cache`]: what there is to be seen of artifacts, interpreters, earlier
 //!   builds and the store.
 //! - [`schema`]: the documents of `--json` and their schemas.
@@ -21,6 +22,7 @@ pub mod inspect;
 pub mod python;
 pub mod schema;
 pub mod settings;
+pub mod verify;
 
 mod artifact;
 mod source;

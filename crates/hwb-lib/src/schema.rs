@@ -3,13 +3,14 @@
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use crate::build::BuildReport;
+use crate::build::{BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
 use crate::settings::Setting;
+use crate::verify::VerifyReport;
 
 /// What every command prints with `--json` when it fails.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -45,7 +46,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 9] = [
+const DOCUMENTS: [Document; 11] = [
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
     ("cache-dir", || schema_for!(CacheDirectory)),
@@ -54,7 +55,9 @@ const DOCUMENTS: [Document; 9] = [
     ("error", || schema_for!(ErrorDocument)),
     ("history", || schema_for!(Vec<Record>)),
     ("inspect", || schema_for!(InspectReport)),
+    ("plan", || schema_for!(PlanReport)),
     ("python", || schema_for!(Vec<Interpreter>)),
+    ("verify", || schema_for!(VerifyReport)),
 ];
 
 /// The names of the documents, sorted.

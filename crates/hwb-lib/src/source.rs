@@ -105,7 +105,13 @@ pub(crate) fn acquire_sdist(world: &World, bytes: &[u8], name: &str) -> Result<T
 }
 
 impl Tree {
-    fn enter(self, subdirectory: Option<&ArchivePath>) -> Result<Self, Error> {
+    /// The same tree, counting as of another time.
+    pub(crate) fn at(self, epoch: Timestamp) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// The same tree, with the project in a directory of it.
+    pub(crate) fn enter(self, subdirectory: Option<&ArchivePath>) -> Result<Self, Error> {
         let Some(subdirectory) = subdirectory else { return Ok(self) };
         let project = subdirectory.below(&self.project);
         if !project.is_dir() {

@@ -26,7 +26,7 @@ pub use self::context::{BuildFailure, SdistBuilder, SdistRequest};
 pub use self::error::{SeamError, SeamErrorKind};
 pub use self::install::{Filled, Links};
 pub use self::python::{Python, discover, discover_all};
-pub use self::resolve::{Pin, Resolved};
+pub use self::resolve::{Pin, PinForm, Resolved};
 pub use self::sdist::{Fetched, SdistChoice};
 pub use self::settings::{
     Connectivity, Constraint, Hashes, IndexSettings, Indexes, Keyring, Strategy, SystemCertificates,

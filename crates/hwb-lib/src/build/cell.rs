@@ -8,13 +8,13 @@ use hwb_build::environment::{HookEnvironment, Ingredients, hook_environment};
 use hwb_build::log::Log;
 use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis, read_project};
 use hwb_ident::{GuestPath, HostPath, PackageName, Requirement};
-use hwb_interpreter::{Environment, Workshop, make_environment};
+use hwb_interpreter::{Environment, Privacy, Workshop, make_environment};
 use hwb_sandbox::{Access, Mount, Session};
 use hwb_store::Scratch;
 use hwb_uv::{Python, Seam, direct};
 use serde_json::Value;
 
-use crate::build::{HookPath, Placement};
+use crate::build::{HookPath, Isolation, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Phase};
 use crate::source::Tree;
@@ -31,6 +31,8 @@ pub(crate) struct Inputs {
     pub(crate) extra_requirements: Vec<Requirement>,
     /// Which way a `uv_build` project goes.
     pub(crate) hook_path: HookPath,
+    /// Whether the build has an environment of its own.
+    pub(crate) isolation: Isolation,
     /// Builds that wait for this one, outermost first.
     pub(crate) chain: Vec<PackageName>,
 }
@@ -42,6 +44,7 @@ impl Default for Inputs {
             env: BTreeMap::new(),
             extra_requirements: Vec::new(),
             hook_path: HookPath::Direct,
+            isolation: Isolation::Venv,
             chain: Vec::new(),
         }
     }
@@ -78,7 +81,7 @@ struct Workplace {
 
 /// The folders of a workplace, below what the backend sees of it.
 const OUTPUT: &str = "out";
-const TEMPORARY: &str = "tmp";
+pub(super) const TEMPORARY: &str = "tmp";
 
 impl Workplace {
     fn make(world: &World) -> Result<Self, Error> {
@@ -92,15 +95,15 @@ impl Workplace {
     }
 }
 
-/// Finds the interpreter for a tree: the one that was asked for, else the first that the project admits.
+/// Finds the interpreter for the project in a directory: the one that was asked for, else the first that the project admits.
 pub(crate) fn find_python(
     world: &World,
-    tree: &Tree,
+    project: &Path,
     request: Option<&str>,
     phases: &mut Phases<'_>,
 ) -> Result<Python, Error> {
     phases.run(Phase::Interpreter, || {
-        let project = read_project(&tree.project)?;
+        let project = read_project(project)?;
         let range = project.requires_python.as_ref();
         let python = hwb_uv::discover(request, range, &world.store.uv_cache())?;
         if range.is_some_and(|range| !range.contains(&python.version().only_release())) {
@@ -131,11 +134,11 @@ pub(crate) struct Order<'a> {
 }
 
 /// Whether the order can be done in process, without an interpreter.
-pub(crate) fn is_direct(tree: &Tree, inputs: &Inputs) -> bool {
+pub(crate) fn is_direct(project: &Path, inputs: &Inputs) -> bool {
     inputs.hook_path == HookPath::Direct
         && inputs.extra_requirements.is_empty()
         && inputs.config_settings.is_null()
-        && direct::is_possible(&tree.project)
+        && direct::is_possible(project)
 }
 
 /// Builds in process by the `uv_build` backend.
@@ -171,9 +174,11 @@ pub(crate) fn build(
     let on_line = |line: &str| world.tell(Event::Log { cell, line: line.to_owned() });
     let mut log = Log::create(&workplace.log, &on_line).map_err(hwb_log_error)?;
     let mut site = Site { world, seam: &seam, python, tree, project: &project, order, workplace: &workplace };
-    let mut requirements = project.build_system.requires.clone();
-    requirements.extend(order.inputs.extra_requirements.iter().cloned());
-    let result = site.run(requirements, &mut log, phases);
+    let requirements = first_requirements(&project, order.inputs);
+    let result = match order.inputs.isolation {
+        Isolation::Venv => site.run(requirements, &mut log, phases),
+        Isolation::None => site.run_bare(&requirements, &mut log, phases),
+    };
     match result {
         Ok(Made { file, requirements, influences }) => {
             Ok(Built { file, requirements, influences, workplace })
@@ -182,23 +187,28 @@ pub(crate) fn build(
     }
 }
 
+/// What must be there before the backend is imported.
+pub(crate) fn first_requirements(project: &Project, inputs: &Inputs) -> Vec<Requirement> {
+    project.build_system.requires.iter().chain(&inputs.extra_requirements).cloned().collect()
+}
+
 /// Where one build happens, with everything that it is given.
-struct Site<'a> {
-    world: &'a Arc<World>,
+pub(super) struct Site<'a> {
+    pub(super) world: &'a Arc<World>,
     seam: &'a Seam,
-    python: &'a Python,
-    tree: &'a Tree,
+    pub(super) python: &'a Python,
+    pub(super) tree: &'a Tree,
     project: &'a Project,
-    order: Order<'a>,
+    pub(super) order: Order<'a>,
     workplace: &'a Workplace,
 }
 
 /// Where a backend finds things, and what its session mounts for that.
-struct Stage {
-    mounts: Vec<Mount>,
-    top: PathBuf,
-    project: PathBuf,
-    work: PathBuf,
+pub(super) struct Stage {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) top: PathBuf,
+    pub(super) project: PathBuf,
+    pub(super) work: PathBuf,
 }
 
 /// Everything that the hooks of a project are called with.
@@ -218,10 +228,10 @@ impl Prepared {
 }
 
 /// What came of it.
-struct Made {
-    file: String,
-    requirements: Vec<String>,
-    influences: Vec<String>,
+pub(super) struct Made {
+    pub(super) file: String,
+    pub(super) requirements: Vec<String>,
+    pub(super) influences: Vec<String>,
 }
 
 impl Site<'_> {
@@ -253,7 +263,7 @@ impl Site<'_> {
 
     fn prepare(&self, requirements: &[Requirement], phases: &mut Phases<'_>) -> Result<Prepared, Error> {
         let environment = self.environment(requirements, phases)?;
-        let stage = self.stage(&environment);
+        let stage = self.stage(environment.mounts());
         let variables = self.hook_environment(&environment, &stage);
         let session = self.world.session(stage.mounts.clone())?;
         Ok(Prepared { environment, stage, variables, session })
@@ -295,16 +305,15 @@ impl Site<'_> {
         more.iter().filter(|requirement| !is_satisfied(requirement)).cloned().collect()
     }
 
-    /// What the backend sees at which path.
-    fn stage(&self, environment: &Environment) -> Stage {
+    /// What the backend sees at which path; `mounts` is there whatever it is.
+    pub(super) fn stage(&self, mut mounts: Vec<Mount>) -> Stage {
         let tree = self.tree;
         let (work, top) = (self.workplace.work.clone(), tree.top.clone());
         let below = |top: &Path, path: &Path| match path.strip_prefix(&tree.top) {
             Ok(below) => top.join(below),
             Err(_) => path.to_path_buf(),
         };
-        let mut mounts = environment.mounts();
-        if mounts.is_empty() {
+        if self.world.privacy() == Privacy::Copy {
             return Stage { mounts, project: tree.project.clone(), top, work };
         }
         let bind = |host: &Path, guest: &str| Mount {
@@ -337,9 +346,13 @@ impl Site<'_> {
 
     fn hooks_spec(&self, prepared: &Prepared) -> HooksSpec {
         let Prepared { environment, stage, variables, session: _ } = prepared;
+        self.spec(environment.python(), stage, variables)
+    }
+
+    pub(super) fn spec(&self, python: &Path, stage: &Stage, variables: &HookEnvironment) -> HooksSpec {
         let system = &self.project.build_system;
         HooksSpec {
-            python: GuestPath::new(environment.python()),
+            python: GuestPath::new(python),
             tree: GuestPath::new(&stage.project),
             backend: system.backend.clone(),
             backend_path: system
@@ -353,7 +366,7 @@ impl Site<'_> {
         }
     }
 
-    fn call_backend(
+    pub(super) fn call_backend(
         &self,
         mut hooks: Hooks<'_>,
         stage: &Stage,

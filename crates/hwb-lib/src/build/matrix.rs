@@ -3,17 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hwb_build::{Artifact, read_project};
-use hwb_ident::{Requirement, WheelFilename};
+use hwb_ident::{ArchivePath, Requirement, WheelFilename};
 use hwb_uv::Python;
 use serde_json::Value;
 
 use crate::artifact::{self, Finished, Promise};
 use crate::build::cell::{self, Built, Inputs, Order};
+use crate::build::epoch;
 use crate::build::request::{
-    ArtifactReport, BuildReport, BuildRequest, ConfigValue, Outputs, Placement, Requested,
+    ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Requested,
 };
+use crate::build::workspace::{self, Workspace};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Cell, Event, Outcome, Phase};
 use crate::source::{self, Acquisition, Tree};
@@ -30,26 +33,76 @@ struct RequirementError {
 
 /// Builds everything.
 pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<BuildReport, Error> {
-    let inputs = inputs(request)?;
-    let out_dir = world.ambient.absolute(&request.out_dir);
+    let (tree, first) = begin(world, request, &[])?;
+    let report = build_tree(world, request, tree, first)?;
+    if request.clean == Requested::Yes {
+        artifact::clean(&world.ambient.absolute(&request.out_dir), &report.artifacts)?;
+    }
+    Ok(report)
+}
+
+/// Brings the source of a request, and settles the time that it counts as. The output folder is no part of the
+/// source, and `apart` neither.
+pub(crate) fn begin<'a>(
+    world: &'a Arc<World>,
+    request: &BuildRequest,
+    apart: &[PathBuf],
+) -> Result<(Tree, Phases<'a>), Error> {
+    let epoch = epoch::given(world, request)?;
     let mut first = Phases::new(world, Cell(0));
     world.tell(Event::Started { cell: Cell(0), title: request.source.to_string() });
-    let exclude = [out_dir.clone()];
+    let mut exclude = vec![world.ambient.absolute(&request.out_dir)];
+    exclude.extend_from_slice(apart);
     let placement = match request.outputs {
         Outputs::Editable => Placement::InPlace,
         _ => request.placement,
     };
     let how = Acquisition { subdirectory: request.subdirectory.as_ref(), placement, exclude: &exclude };
     let tree = first.run(Phase::Source, || source::acquire(world, &request.source, &how))?;
-    let job = Job { world, request, inputs: &inputs, out_dir: &out_dir };
-    let artifacts = job.all(tree, first)?;
-    if request.clean == Requested::Yes {
-        artifact::clean(&out_dir, &artifacts)?;
+    let time = epoch.map_or(tree.epoch, |given| given.time);
+    Ok((tree.at(time), first))
+}
+
+/// Builds everything that a request wants of a tree.
+pub(crate) fn build_tree(
+    world: &Arc<World>,
+    request: &BuildRequest,
+    tree: Tree,
+    phases: Phases<'_>,
+) -> Result<BuildReport, Error> {
+    let inputs = inputs(request)?;
+    let out_dir = world.ambient.absolute(&request.out_dir);
+    let cells = Cells::after(phases.cell());
+    let job = Job { world, request, inputs: &inputs, out_dir: &out_dir, cells: &cells };
+    let workspace = Workspace::read(&tree.project)?;
+    let members = workspace::select(workspace.as_ref(), &request.selection)?;
+    let admit = |tree: &Tree| match &workspace {
+        Some(workspace) => workspace.check_requirements(&read_project(&tree.project)?),
+        None => Ok(()),
+    };
+    if let [directory] = members.as_slice() {
+        let tree = tree.enter(directory.as_ref())?;
+        admit(&tree)?;
+        return Ok(BuildReport { artifacts: job.project(tree, phases)? });
+    }
+    let (mut artifacts, mut first) = (Vec::new(), Some(phases));
+    for directory in &members {
+        let mut phases = first.take().unwrap_or_else(|| {
+            let (cell, title) = (cells.take(1), directory.as_ref().map_or(".", ArchivePath::as_str));
+            world.tell(Event::Started { cell, title: title.to_owned() });
+            Phases::new(world, cell)
+        });
+        // Backends write into their tree: no member is to see what another left.
+        let copy = phases.run(Phase::Source, || source::acquire_copy(world, &tree))?;
+        let copy = copy.enter(directory.as_ref())?;
+        admit(&copy)?;
+        artifacts.extend(job.project(copy, phases)?);
     }
     Ok(BuildReport { artifacts })
 }
 
-fn inputs(request: &BuildRequest) -> Result<Inputs, Error> {
+/// What the user adds to every build of a request.
+pub(crate) fn inputs(request: &BuildRequest) -> Result<Inputs, Error> {
     let settings: serde_json::Map<String, Value> =
         request.config_settings.iter().map(|(key, value)| (key.clone(), config_value(value))).collect();
     let extra_requirements = request
@@ -67,6 +120,7 @@ fn inputs(request: &BuildRequest) -> Result<Inputs, Error> {
         env: request.env.clone(),
         extra_requirements,
         hook_path: request.hook_path,
+        isolation: request.isolation,
         chain: Vec::new(),
     })
 }
@@ -79,6 +133,21 @@ fn config_value(value: &ConfigValue) -> Value {
     }
 }
 
+/// Numbers the builds of a command.
+#[derive(Debug)]
+struct Cells(AtomicUsize);
+
+impl Cells {
+    fn after(Cell(first): Cell) -> Self {
+        Self(AtomicUsize::new(first + 1))
+    }
+
+    /// Takes `count` numbers in a row; the first of them comes back.
+    fn take(&self, count: usize) -> Cell {
+        Cell(self.0.fetch_add(count, Ordering::Relaxed))
+    }
+}
+
 /// What all builds of a request share.
 #[derive(Clone, Copy)]
 struct Job<'a> {
@@ -86,39 +155,59 @@ struct Job<'a> {
     request: &'a BuildRequest,
     inputs: &'a Inputs,
     out_dir: &'a Path,
+    cells: &'a Cells,
+}
+
+/// The interpreters that are asked for, at least one; `None` is the first that the project admits.
+///
+/// Without isolation that is the one of the active virtual environment: its packages are what is to be used.
+pub(crate) fn python_requests(world: &World, request: &BuildRequest) -> Vec<Option<String>> {
+    if !request.pythons.is_empty() {
+        return request.pythons.iter().cloned().map(Some).collect();
+    }
+    let active = match request.isolation {
+        Isolation::None => world.ambient.var("VIRTUAL_ENV").or_else(|| world.ambient.var("CONDA_PREFIX")),
+        Isolation::Venv => None,
+    };
+    vec![active.map(|root| format!("{root}/bin/python"))]
 }
 
 /// The interpreter of a build, if it needed one.
 type By<'a> = Option<&'a Python>;
 
 impl Job<'_> {
-    fn all(&self, tree: Tree, mut first: Phases<'_>) -> Result<Vec<ArtifactReport>, Error> {
-        let world = self.world;
+    /// Everything that is wanted of one project.
+    fn project(&self, tree: Tree, phases: Phases<'_>) -> Result<Vec<ArtifactReport>, Error> {
+        let (world, cell) = (self.world, phases.cell());
+        let result = self.outputs(tree, phases);
+        let outcome = if result.is_ok() { Outcome::Built } else { Outcome::Failed };
+        world.tell(Event::Finished { cell, outcome });
+        result
+    }
+
+    fn outputs(&self, tree: Tree, mut phases: Phases<'_>) -> Result<Vec<ArtifactReport>, Error> {
         match self.request.outputs {
-            Outputs::Wheel | Outputs::Editable => self.wheels(&tree, first),
-            Outputs::Sdist => {
-                let (report, _) = self.sdist(&tree, &mut first)?;
-                world.tell(Event::Finished { cell: Cell(0), outcome: Outcome::Built });
-                Ok(vec![report])
-            }
+            Outputs::Wheel | Outputs::Editable => self.wheels(&tree, phases),
+            Outputs::Sdist => Ok(vec![self.sdist(&tree, &mut phases)?.0]),
             Outputs::SdistAndWheel => {
-                let (report, sdist) = self.sdist(&tree, &mut first)?;
-                let unpacked =
-                    first.run(Phase::Source, || source::acquire_sdist(world, &sdist.bytes, &sdist.file))?;
-                let mut reports = vec![report];
-                reports.extend(self.wheels(&unpacked, first)?);
-                Ok(reports)
+                let (report, sdist) = self.sdist(&tree, &mut phases)?;
+                let unpacked = phases
+                    .run(Phase::Source, || source::acquire_sdist(self.world, &sdist.bytes, &sdist.file))?;
+                let unpacked = unpacked.at(tree.epoch);
+                let mut artifacts = vec![report];
+                artifacts.extend(self.wheels(&unpacked, phases)?);
+                Ok(artifacts)
             }
         }
     }
 
     fn sdist(&self, tree: &Tree, phases: &mut Phases<'_>) -> Result<(ArtifactReport, Finished), Error> {
         let world = self.world;
-        let (built, python) = if cell::is_direct(tree, self.inputs) {
+        let (built, python) = if cell::is_direct(&tree.project, self.inputs) {
             (cell::build_direct(world, tree, Artifact::Sdist, phases)?, None)
         } else {
-            let request = self.request.pythons.first().map(String::as_str);
-            let python = cell::find_python(world, tree, request, phases)?;
+            let request = python_requests(world, self.request).swap_remove(0);
+            let python = cell::find_python(world, &tree.project, request.as_deref(), phases)?;
             let order = Order { artifact: Artifact::Sdist, inputs: self.inputs };
             (cell::build(world, tree, &python, order, phases)?, Some(python))
         };
@@ -138,19 +227,14 @@ impl Job<'_> {
             Outputs::Editable => Artifact::Editable,
             Outputs::Wheel | Outputs::Sdist | Outputs::SdistAndWheel => Artifact::Wheel,
         };
-        if cell::is_direct(tree, self.inputs) {
+        if cell::is_direct(&tree.project, self.inputs) {
             let built = cell::build_direct(world, tree, artifact, &mut first)?;
-            let report = self.finish(tree, &built, None, &mut first)?;
-            world.tell(Event::Finished { cell: Cell(0), outcome: Outcome::Built });
-            return Ok(vec![report]);
+            return Ok(vec![self.finish(tree, &built, None, &mut first)?]);
         }
-        let requests: Vec<Option<&str>> = match self.request.pythons.as_slice() {
-            [] => vec![None],
-            pythons => pythons.iter().map(|python| Some(python.as_str())).collect(),
-        };
+        let requests = python_requests(world, self.request);
         let mut pythons = requests
-            .into_iter()
-            .map(|request| cell::find_python(world, tree, request, &mut first))
+            .iter()
+            .map(|request| cell::find_python(world, &tree.project, request.as_deref(), &mut first))
             .collect::<Result<Vec<_>, _>>()?;
         let order = Order { artifact, inputs: self.inputs };
         // The oldest first: a wheel of the stable ABI serves newer interpreters, never older ones.
@@ -164,7 +248,6 @@ impl Job<'_> {
         let own = copy.as_ref().unwrap_or(tree);
         let built = cell::build(world, own, &oldest, order, &mut first)?;
         let mut report = self.finish(own, &built, Some(&oldest), &mut first)?;
-        world.tell(Event::Finished { cell: Cell(0), outcome: Outcome::Built });
         let wheel = report.file.parse::<WheelFilename>().ok();
         let (served, left): (Vec<_>, Vec<_>) =
             pythons.into_iter().partition(|python| wheel.as_ref().is_some_and(|wheel| serves(wheel, python)));
@@ -187,8 +270,8 @@ impl Job<'_> {
     ) -> Result<Vec<ArtifactReport>, Error> {
         let width = std::thread::available_parallelism().map_or(1, usize::from);
         let mut reports = Vec::new();
-        let mut number = 1;
         for batch in pythons.chunks(width) {
+            let Cell(number) = self.cells.take(batch.len());
             let results: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = batch
                     .iter()
@@ -200,7 +283,6 @@ impl Job<'_> {
                     .collect();
                 threads.into_iter().map(|thread| thread.join().expect("a build does not panic")).collect()
             });
-            number += batch.len();
             for result in results {
                 reports.push(result?);
             }

@@ -68,7 +68,8 @@ pub enum Selection {
 }
 
 /// What is to come out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Outputs {
     /// A wheel, straight from the source.
     #[default]
@@ -94,7 +95,8 @@ pub enum ConfigValue {
 }
 
 /// How the build is kept apart from the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// A fresh environment of its own.
     #[default]
@@ -104,7 +106,8 @@ pub enum Isolation {
 }
 
 /// Whether hooks reach the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Network {
     /// As the host does.
     #[default]
@@ -114,7 +117,8 @@ pub enum Network {
 }
 
 /// Where the backend runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// In a snapshot of the source.
     #[default]
