@@ -132,19 +132,19 @@ struct ProjectTable {
 const LEGACY_BACKEND: &str = "setuptools.build_meta:__legacy__";
 const LEGACY_REQUIRES: &str = "setuptools>=40.8.0";
 
-/// Reads what the project at `tree` says about its build.
+/// Reads what the project at `tree` says about its build. Messages name it `shown`, as its user knows it.
 ///
 /// # Errors
 ///
 /// [`ProjectError`], each naming the file and the value.
-pub fn read_project(tree: &Path) -> Result<Project, ProjectError> {
-    let path = tree.join("pyproject.toml");
-    let text = match fs_err::read_to_string(&path) {
+pub fn read_project(tree: &Path, shown: &Path) -> Result<Project, ProjectError> {
+    let path = shown.join("pyproject.toml");
+    let text = match fs_err::read_to_string(tree.join("pyproject.toml")) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let has_setup = ["setup.py", "setup.cfg"].iter().any(|name| tree.join(name).is_file());
             if !has_setup {
-                return Err(ProjectError::Nothing { tree: tree.to_path_buf() });
+                return Err(ProjectError::Nothing { tree: shown.to_path_buf() });
             }
             String::new()
         }
@@ -256,7 +256,7 @@ mod tests {
         fs_err::create_dir(tree.path().join("backends")).unwrap();
         fs_err::os::unix::fs::symlink("/", tree.path().join("root")).unwrap();
         fs_err::write(tree.path().join("pyproject.toml"), pyproject).unwrap();
-        let found = match read_project(tree.path()) {
+        let found = match read_project(tree.path(), tree.path()) {
             Ok(Project { build_system, name, version, requires_python }) => {
                 let requires: Vec<_> = build_system.requires.iter().map(ToString::to_string).collect();
                 let mut text = format!("{} {requires:?}", build_system.backend);
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn needs_a_project() {
         let tree = tempfile::tempdir().unwrap();
-        assert!(matches!(read_project(tree.path()), Err(ProjectError::Nothing { .. })));
+        assert!(matches!(read_project(tree.path(), tree.path()), Err(ProjectError::Nothing { .. })));
         fs_err::write(tree.path().join("setup.py"), "").unwrap();
-        assert_eq!(read_project(tree.path()).unwrap().build_system.origin, Origin::Legacy);
+        assert_eq!(read_project(tree.path(), tree.path()).unwrap().build_system.origin, Origin::Legacy);
     }
 }

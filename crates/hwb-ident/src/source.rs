@@ -29,6 +29,8 @@ pub enum SourceSpec {
 pub struct PathSource {
     /// As it was typed: relative to the working directory.
     pub path: PathBuf,
+    /// `#sha256=…` of an archive.
+    pub sha256: Option<Digest>,
     /// Where in it the project is.
     pub subdirectory: Option<ArchivePath>,
 }
@@ -68,7 +70,9 @@ pub enum ParseSourceError {
     #[error("the source is not a URL")]
     Url(#[source] ParseUrlError),
     /// A fragment key that means nothing here.
-    #[error("`#{0}` is not understood in a source URL; `#sha256=` and `#subdirectory=` are")]
+    #[error(
+        "`#{0}` is not understood here: archives take `#sha256=` and `#subdirectory=`, git only the latter"
+    )]
     Fragment(String),
     /// `#sha256=` without a digest.
     #[error("`#sha256=` has no digest")]
@@ -102,13 +106,13 @@ impl SourceSpec {
             return Self::parse_url(text);
         }
         if exists(Path::new(text)) {
-            return Ok(Self::Path(PathSource { path: text.into(), subdirectory: None }));
+            return Ok(Self::Path(PathSource { path: text.into(), sha256: None, subdirectory: None }));
         }
         if let Some((path, fragment)) = text.rsplit_once('#')
             && exists(Path::new(path))
         {
-            let Fragment { sha256: _, subdirectory } = Fragment::parse(fragment)?;
-            return Ok(Self::Path(PathSource { path: path.into(), subdirectory }));
+            let Fragment { sha256, subdirectory } = Fragment::parse(fragment)?;
+            return Ok(Self::Path(PathSource { path: path.into(), sha256, subdirectory }));
         }
         Self::parse_requirement(text)
     }
@@ -126,10 +130,10 @@ impl SourceSpec {
                 Ok(Self::Url(UrlSource { url: url.without_fragment(), sha256, subdirectory }))
             }
             "file" => {
-                let Fragment { sha256: _, subdirectory } = Fragment::of(url.expose())?;
+                let Fragment { sha256, subdirectory } = Fragment::of(url.expose())?;
                 let path =
                     url.expose().to_file_path().map_err(|()| ParseSourceError::Nothing(text.to_owned()))?;
-                Ok(Self::Path(PathSource { path, subdirectory }))
+                Ok(Self::Path(PathSource { path, sha256, subdirectory }))
             }
             _ => Err(ParseSourceError::Scheme(scheme)),
         }
@@ -159,7 +163,10 @@ impl GitSource {
         if !["http", "https", "ssh", "file"].contains(&scheme) {
             return Err(ParseSourceError::Scheme(format!("git+{scheme}")));
         }
-        let Fragment { sha256: _, subdirectory } = Fragment::of(url.expose())?;
+        let Fragment { sha256, subdirectory } = Fragment::of(url.expose())?;
+        if sha256.is_some() {
+            return Err(ParseSourceError::Fragment("sha256".to_owned()));
+        }
         let mut repository = url.expose().clone();
         repository.set_fragment(None);
         let path = repository.path().to_owned();

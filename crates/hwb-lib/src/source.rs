@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hwb_archive::Limits;
+use hwb_build::{Project, read_project};
 use hwb_ident::{ArchivePath, Digest, GitSource, PathSource, Requirement, SourceSpec, Timestamp, UrlSource};
 use hwb_net::git::{self, CheckoutOptions};
 use hwb_store::snapshot::{self, Exclude};
@@ -43,6 +44,19 @@ pub(crate) enum SourceError {
     /// It cannot be read.
     #[error("failed to read the source archive")]
     Read(#[source] std::io::Error),
+    /// A directory has no bytes to compare.
+    #[error("`#sha256=` is for archives, and `{}` is none", .0.display())]
+    NoBytes(PathBuf),
+    /// The digest is not the expected one.
+    #[error("`{name}` has the digest {found}, but {expected} was expected")]
+    Hash {
+        /// Which file.
+        name: String,
+        /// What was promised.
+        expected: Digest,
+        /// What is there.
+        found: Digest,
+    },
     /// It cannot be unpacked.
     #[error("failed to unpack `{name}`")]
     Unpack {
@@ -74,9 +88,7 @@ pub(crate) struct Acquisition<'a> {
 /// Brings `spec`.
 pub(crate) fn acquire(world: &Arc<World>, spec: &SourceSpec, how: &Acquisition<'_>) -> Result<Tree, Error> {
     let (tree, subdirectory) = match spec {
-        SourceSpec::Path(PathSource { path, subdirectory }) => {
-            (acquire_path(world, &world.ambient.absolute(path), how)?, subdirectory.as_ref())
-        }
+        SourceSpec::Path(source) => (acquire_path(world, source, how)?, source.subdirectory.as_ref()),
         _ if how.placement == Placement::InPlace => {
             return Err(Error::new(ErrorKind::Usage, SourceError::InPlace(spec.to_string())));
         }
@@ -105,6 +117,21 @@ pub(crate) fn acquire_sdist(world: &World, bytes: &[u8], name: &str) -> Result<T
 }
 
 impl Tree {
+    /// What the project says about its build.
+    pub(crate) fn read_project(&self) -> Result<Project, Error> {
+        self.read_project_at(&self.project)
+    }
+
+    /// What the project in a directory of this tree says about its build; messages name the source as it was given.
+    pub(crate) fn read_project_at(&self, place: &Path) -> Result<Project, Error> {
+        let origin = PathBuf::from(&self.origin);
+        let shown = match place.strip_prefix(&self.top) {
+            Ok(below) if below != Path::new("") => origin.join(below),
+            _ => origin,
+        };
+        Ok(read_project(place, &shown)?)
+    }
+
     /// The same tree, counting as of another time.
     pub(crate) fn at(self, epoch: Timestamp) -> Self {
         Self { epoch, ..self }
@@ -121,18 +148,26 @@ impl Tree {
     }
 }
 
-fn acquire_path(world: &World, path: &Path, how: &Acquisition<'_>) -> Result<Tree, Error> {
+fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Result<Tree, Error> {
+    let path = &world.ambient.absolute(&source.path);
     if path.is_file() {
         if how.placement == Placement::InPlace {
             let name = path.display().to_string();
             return Err(Error::new(ErrorKind::Usage, SourceError::InPlace(name)));
         }
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let file = fs_err::File::open(path).map_err(read)?;
+        let mut file = fs_err::File::open(path).map_err(read)?;
+        if let Some(expected) = source.sha256 {
+            let found = Digest::of_reader(&mut file).map_err(read)?;
+            check_digest(&name, expected, found)?;
+        }
         return unpack(world, file, &name);
     }
+    if source.sha256.is_some() {
+        return Err(Error::new(ErrorKind::Usage, SourceError::NoBytes(path.clone())));
+    }
     if !path.is_dir() {
-        return Err(Error::new(ErrorKind::Source, SourceError::Kind(path.to_path_buf())));
+        return Err(Error::new(ErrorKind::Source, SourceError::Kind(path.clone())));
     }
     let mut exclude = how.exclude.to_vec();
     exclude.push(world.store.root().to_path_buf());
@@ -153,6 +188,13 @@ fn acquire_path(world: &World, path: &Path, how: &Acquisition<'_>) -> Result<Tre
             })
         }
     }
+}
+
+fn check_digest(name: &str, expected: Digest, found: Digest) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Source, SourceError::Hash { name: name.to_owned(), expected, found }))
 }
 
 fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Error> {

@@ -85,7 +85,7 @@ impl Place {
 
     fn request(&self) -> BuildRequest {
         BuildRequest {
-            source: SourceSpec::Path(PathSource { path: self.work(), subdirectory: None }),
+            source: SourceSpec::Path(PathSource { path: self.work(), sha256: None, subdirectory: None }),
             subdirectory: None,
             selection: Selection::Root,
             outputs: Outputs::Wheel,
@@ -264,8 +264,11 @@ fn a_workspace_says_what_it_has() {
     assert_eq!(text(&error), "the workspace has no member `three`; its members are `one`, `root`, `two`");
     assert_eq!(error.kind(), ErrorKind::Usage);
     let mut request = BuildRequest { selection, ..place.request() };
-    request.source =
-        SourceSpec::Path(PathSource { path: place.work().join("packages/one"), subdirectory: None });
+    request.source = SourceSpec::Path(PathSource {
+        path: place.work().join("packages/one"),
+        sha256: None,
+        subdirectory: None,
+    });
     let error = place.build(&request).unwrap_err();
     assert!(text(&error).starts_with("the source is no uv workspace"), "{}", text(&error));
 }

@@ -47,7 +47,7 @@ impl std::fmt::Debug for Seam {
 }
 
 /// Sets what the uv crates read from process-wide state; the first call counts.
-fn initialise() {
+pub(crate) fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(uv_preview::set(Preview::default())));
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::client::initialise;
 use crate::error::{SeamError, cause};
 
 /// The version of uv that the pinned crates are; `uv_build` is asked for by this number.
@@ -23,6 +24,7 @@ pub enum Kind {
 /// Whether the project's backend is `uv_build`, nothing else is required, and the range it names admits the
 /// pinned version.
 pub fn is_possible(source_tree: &Path) -> bool {
+    initialise();
     uv_build_backend::check_direct_build(source_tree, uv_version()).is_ok()
 }
 
@@ -32,6 +34,7 @@ pub fn is_possible(source_tree: &Path) -> bool {
 ///
 /// [`SeamError::Direct`] with the backend's reason.
 pub fn build(source_tree: &Path, destination: &Path, kind: Kind) -> Result<String, SeamError> {
+    initialise();
     let built = match kind {
         Kind::Wheel => uv_build_backend::build_wheel(source_tree, destination, None, uv_version(), false)
             .map(|name| name.to_string()),

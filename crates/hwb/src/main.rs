@@ -32,6 +32,7 @@ fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
     match command {
         None => commands::version::run(&context),
         Some(Command::Build(arguments)) => commands::build::run(&context, *arguments),
+        Some(Command::Verify(arguments)) => commands::verify::run(&context, *arguments),
         Some(Command::Inspect(arguments)) => commands::inspect::run(&context, &arguments),
         Some(Command::Python(command)) => commands::python::run(&context, &command),
         Some(Command::Config(command)) => commands::config::run(&context, command),

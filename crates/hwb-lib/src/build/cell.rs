@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hwb_build::environment::{HookEnvironment, Ingredients, hook_environment};
 use hwb_build::log::Log;
-use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis, read_project};
+use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis};
 use hwb_ident::{GuestPath, HostPath, PackageName, Requirement};
 use hwb_interpreter::{Environment, Privacy, Workshop, make_environment};
 use hwb_sandbox::{Access, Mount, Session};
@@ -95,15 +95,14 @@ impl Workplace {
     }
 }
 
-/// Finds the interpreter for the project in a directory: the one that was asked for, else the first that the project admits.
+/// Finds the interpreter for a project: the one that was asked for, else the first that the project admits.
 pub(crate) fn find_python(
     world: &World,
-    project: &Path,
+    project: &Project,
     request: Option<&str>,
     phases: &mut Phases<'_>,
 ) -> Result<Python, Error> {
     phases.run(Phase::Interpreter, || {
-        let project = read_project(project)?;
         let range = project.requires_python.as_ref();
         let python = hwb_uv::discover(request, range, &world.store.uv_cache())?;
         if range.is_some_and(|range| !range.contains(&python.version().only_release())) {
@@ -167,7 +166,7 @@ pub(crate) fn build(
     order: Order<'_>,
     phases: &mut Phases<'_>,
 ) -> Result<Built, Error> {
-    let project = read_project(&tree.project)?;
+    let project = tree.read_project()?;
     let seam = world.seam(&order.inputs.chain)?;
     let workplace = Workplace::make(world)?;
     let cell = phases.cell();

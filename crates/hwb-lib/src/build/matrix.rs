@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hwb_build::{Artifact, read_project};
+use hwb_build::Artifact;
 use hwb_ident::{ArchivePath, Requirement, WheelFilename};
 use hwb_uv::Python;
 use serde_json::Value;
@@ -77,7 +77,7 @@ pub(crate) fn build_tree(
     let workspace = Workspace::read(&tree.project)?;
     let members = workspace::select(workspace.as_ref(), &request.selection)?;
     let admit = |tree: &Tree| match &workspace {
-        Some(workspace) => workspace.check_requirements(&read_project(&tree.project)?),
+        Some(workspace) => workspace.check_requirements(&tree.read_project()?),
         None => Ok(()),
     };
     if let [directory] = members.as_slice() {
@@ -207,7 +207,7 @@ impl Job<'_> {
             (cell::build_direct(world, tree, Artifact::Sdist, phases)?, None)
         } else {
             let request = python_requests(world, self.request).swap_remove(0);
-            let python = cell::find_python(world, &tree.project, request.as_deref(), phases)?;
+            let python = cell::find_python(world, &tree.read_project()?, request.as_deref(), phases)?;
             let order = Order { artifact: Artifact::Sdist, inputs: self.inputs };
             (cell::build(world, tree, &python, order, phases)?, Some(python))
         };
@@ -231,10 +231,11 @@ impl Job<'_> {
             let built = cell::build_direct(world, tree, artifact, &mut first)?;
             return Ok(vec![self.finish(tree, &built, None, &mut first)?]);
         }
+        let project = tree.read_project()?;
         let requests = python_requests(world, self.request);
         let mut pythons = requests
             .iter()
-            .map(|request| cell::find_python(world, &tree.project, request.as_deref(), &mut first))
+            .map(|request| cell::find_python(world, &project, request.as_deref(), &mut first))
             .collect::<Result<Vec<_>, _>>()?;
         let order = Order { artifact, inputs: self.inputs };
         // The oldest first: a wheel of the stable ABI serves newer interpreters, never older ones.
@@ -249,8 +250,9 @@ impl Job<'_> {
         let built = cell::build(world, own, &oldest, order, &mut first)?;
         let mut report = self.finish(own, &built, Some(&oldest), &mut first)?;
         let wheel = report.file.parse::<WheelFilename>().ok();
-        let (served, left): (Vec<_>, Vec<_>) =
-            pythons.into_iter().partition(|python| wheel.as_ref().is_some_and(|wheel| serves(wheel, python)));
+        let (served, left): (Vec<_>, Vec<_>) = pythons
+            .into_iter()
+            .partition(|python| wheel.as_ref().is_some_and(|wheel| serves(wheel, &oldest, python)));
         for python in served {
             let message = format!("`{}` serves {} as well", report.file, python.describe());
             world.tell(Event::Note { message });
@@ -365,13 +367,18 @@ struct Provenance<'a> {
 
 /// What the project says statically of what comes out.
 fn promise(tree: &Tree) -> Result<Promise, Error> {
-    let project = read_project(&tree.project)?;
+    let project = tree.read_project()?;
     Ok(Promise { name: project.name, version: project.version })
 }
 
-/// Whether a wheel was built for more than one version and `python` can import it.
-fn serves(wheel: &WheelFilename, python: &Python) -> bool {
+/// Whether a wheel that `builder` built need not be built again for `python`: it is for several versions, or both are
+/// of the same version and would yield files of the same name.
+fn serves(wheel: &WheelFilename, builder: &Python, python: &Python) -> bool {
     let is_for_several =
         wheel.abi_tags().iter().all(|abi| matches!(abi.to_string().as_str(), "abi3" | "abi3t" | "none"));
-    is_for_several && python.accepts(wheel)
+    let is_same = |left: &Python, right: &Python| {
+        (left.minor(), left.implementation(), left.is_free_threaded())
+            == (right.minor(), right.implementation(), right.is_free_threaded())
+    };
+    python.accepts(wheel) && (is_for_several || is_same(builder, python))
 }

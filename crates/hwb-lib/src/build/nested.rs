@@ -69,8 +69,12 @@ impl NestedBuilder {
         let tree = source::acquire_directory(world, &directory)?;
         let inputs = Inputs { chain, ..Inputs::default() };
         let mut phases = Phases::new(world, Cell(usize::MAX));
-        let python =
-            cell::find_python(world, &tree.project, Some(&request.python.to_string_lossy()), &mut phases)?;
+        let python = cell::find_python(
+            world,
+            &tree.read_project()?,
+            Some(&request.python.to_string_lossy()),
+            &mut phases,
+        )?;
         let built = cell::build_wheel(world, &tree, &python, &inputs, &mut phases)?;
         let promise = Promise { name: request.name.clone(), version: None };
         let finished = artifact::finish_wheel(built.directory(), &built.file, &promise, tree.epoch)?;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hwb_build::Project;
 use hwb_build::environment::{Ingredients, hook_environment};
 use hwb_build::project::Origin;
-use hwb_build::{Project, read_project};
 use hwb_ident::{SourceSpec, Timestamp};
 use hwb_uv::{PinForm, Python, direct};
 use schemars::JsonSchema;
@@ -147,7 +147,7 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<PlanRepo
     let mut projects = Vec::new();
     for directory in workspace::select(workspace.as_ref(), &request.selection)? {
         let place = directory.as_ref().map_or_else(|| tree.project.clone(), |path| path.below(&tree.project));
-        let project = read_project(&place)?;
+        let project = tree.read_project_at(&place)?;
         if let Some(workspace) = &workspace {
             workspace.check_requirements(&project)?;
         }
@@ -237,7 +237,7 @@ impl Planned<'_> {
         request: Option<String>,
         phases: &mut Phases<'_>,
     ) -> Result<PlannedInterpreter, Error> {
-        let python = cell::find_python(self.world, self.place, request.as_deref(), phases)?;
+        let python = cell::find_python(self.world, self.project, request.as_deref(), phases)?;
         let (mut requirements, mut built_first) = (None, Vec::new());
         if self.request.isolation == Isolation::Venv {
             let wanted = cell::first_requirements(self.project, self.inputs);

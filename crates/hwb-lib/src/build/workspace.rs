@@ -313,7 +313,7 @@ mod tests {
             write(folder.path(), &format!("{name}/pyproject.toml"), &text);
         }
         let workspace = Workspace::read(folder.path()).unwrap().unwrap();
-        let project = |name: &str| hwb_build::read_project(&folder.path().join(name)).unwrap();
+        let project = |name: &str| hwb_build::read_project(&folder.path().join(name), folder.path()).unwrap();
         workspace.check_requirements(&project("backend")).unwrap();
         let error = workspace.check_requirements(&project("plugin")).unwrap_err();
         assert_eq!(

@@ -180,7 +180,6 @@ impl BuildArguments {
     }
 }
 
-#[expect(dead_code, reason = "`hwb verify` comes with the comparison of the library")]
 impl VerifyArguments {
     /// Where the project's settings are looked for.
     pub(crate) fn project(&self, ambient: &Ambient) -> PathBuf {
@@ -238,7 +237,7 @@ impl BackendArguments {
             outputs: Outputs::Wheel,
             pythons,
             config_settings: merge_config_settings(config_settings, config_json),
-            env: env.into_iter().map(|pair| (pair.key, pair.value)).collect(),
+            env: merge_env(&settings.env, env),
             isolation: isolation.or(settings.isolation).unwrap_or_default(),
             network: network.or(settings.network).unwrap_or_default(),
             placement: if in_place { Placement::InPlace } else { Placement::Snapshot },
@@ -257,6 +256,13 @@ fn requested(flag: bool) -> Requested {
 }
 
 /// Repeated keys become lists, in their order.
+/// What the settings say, and what was typed over it.
+fn merge_env(settings: &BTreeMap<String, String>, typed: Vec<Pair>) -> BTreeMap<String, String> {
+    let mut env = settings.clone();
+    env.extend(typed.into_iter().map(|pair| (pair.key, pair.value)));
+    env
+}
+
 fn merge_config_settings(pairs: Vec<Pair>, json: Option<serde_json::Value>) -> BTreeMap<String, ConfigValue> {
     let mut settings = BTreeMap::new();
     if let Some(serde_json::Value::Object(object)) = json {

@@ -10,7 +10,7 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::build::BuildArguments;
+pub(crate) use self::build::{BuildArguments, VerifyArguments};
 pub(crate) use self::index::IndexArguments;
 
 const STYLES: Styles = Styles::styled()
@@ -24,6 +24,7 @@ Examples:
   hwb build                          A wheel of the project in this directory, into dist/
   hwb build -sw path/to/project      An sdist, and a wheel from it
   hwb build 'flask==3.1.0'           A wheel from the sdist on the index
+  hwb verify dist/a-1.0-py3-none-any.whl --source .
   hwb inspect dist/a-1.0-py3-none-any.whl
 
 `hwb COMMAND --help` says more.";
@@ -48,6 +49,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build wheels and sdists
     Build(Box<BuildArguments>),
+    /// Build a wheel again and compare it with the one that is there
+    Verify(Box<VerifyArguments>),
     /// Show what is in a wheel or sdist
     Inspect(InspectArguments),
     /// Show the Python interpreters of this machine

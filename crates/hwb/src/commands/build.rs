@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest, Requested};
+use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest, PlanReport, Requested};
 use hwb_lib::schema::ErrorDocument;
 use hwb_lib::settings::Settings;
 use hwb_lib::{Error, ErrorKind};
@@ -25,10 +25,6 @@ struct ReportError {
     source: std::io::Error,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("`--dry-run` is not available in this version")]
-struct PlanError;
-
 /// Builds, or says what would be built.
 pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<ExitCode, Error> {
     let report = arguments.report.take().map(|path| context.ambient.absolute(&path));
@@ -37,11 +33,11 @@ pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<Ex
     let settings = context.settings(Some(&project), index.overrides(None))?;
     let request = arguments.request(&context.ambient, &settings.build)?;
     let written = |document: &dyn Fn(&Path) -> Result<(), Error>| report.as_deref().map_or(Ok(()), document);
-    // Building all the same would be the one answer that is surely wrong.
-    if request.dry_run == Requested::Yes {
-        return Err(Error::new(ErrorKind::Usage, PlanError));
-    }
-    let built = build(context, &request, &settings).map(Document::Build);
+    let built = if request.dry_run == Requested::Yes {
+        plan(context, &request, &settings).map(Document::Plan)
+    } else {
+        build(context, &request, &settings).map(Document::Build)
+    };
     match &built {
         Ok(document) => written(&|path| write_report(path, document))?,
         Err(error) => written(&|path| write_report(path, &ErrorDocument::from(error)))?,
@@ -54,6 +50,7 @@ pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<Ex
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Document {
+    Plan(PlanReport),
     Build(BuildReport),
 }
 
@@ -63,9 +60,18 @@ fn build(context: &Context, request: &BuildRequest, settings: &Settings) -> Resu
     build::build(request, settings, &context.ambient, &cancel, &|event| progress.show(&event))
 }
 
+fn plan(context: &Context, request: &BuildRequest, settings: &Settings) -> Result<PlanReport, Error> {
+    let cancel = context.cancel()?;
+    let progress = context.progress();
+    build::plan(request, settings, &context.ambient, &cancel, &|event| progress.show(&event))
+}
+
 fn show(context: &Context, document: &Document) {
     match (context.output(), document) {
         (Output::Json, document) => render::print_json(document),
+        (Output::Text, Document::Plan(plan)) => {
+            render::print(&plan.lines().into_iter().map(|line| line + "\n").collect::<String>());
+        }
         (Output::Text, Document::Build(_)) if context.global.verbosity() == Verbosity::Quiet => {}
         (Output::Text, Document::Build(report)) => {
             render::print(

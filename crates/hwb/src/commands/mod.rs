@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod python;
 pub(crate) mod schema;
+pub(crate) mod verify;
 pub(crate) mod version;
 
 use std::path::Path;
