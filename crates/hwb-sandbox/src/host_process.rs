@@ -34,7 +34,8 @@ impl HostProcess {
         Self { helper: Some(helper.into()) }
     }
 
-    /// Tries whether this machine can enforce `spec`, by entering such a session and leaving it. Takes milliseconds.
+    /// Tries whether this machine can enforce `spec`, by entering such a session and leaving it: every mount is made,
+    /// layered ones too, and the network is left. Takes milliseconds.
     ///
     /// # Errors
     ///

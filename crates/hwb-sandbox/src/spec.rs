@@ -6,13 +6,19 @@ use std::fmt;
 
 use hwb_ident::{GuestPath, HostPath};
 
-/// Whether the guest may write through a mount.
+/// Whether the guest may write through a mount, and what becomes of what it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// The guest may only read, root or not.
     ReadOnly,
     /// The guest may read and write.
     ReadWrite,
+    /// The guest may read and write, and the host's directory stays as it is: what a command writes is kept in memory
+    /// and ends with it.
+    ///
+    /// For directories only. What is mounted below the directory on the host is not seen. The host must not change the
+    /// directory while the command runs: which of two states the guest then sees is not defined.
+    Layered,
 }
 
 /// One directory or file of the host, seen by the guest at a path of its own.
@@ -38,7 +44,8 @@ pub enum Network {
 /// Everything a session needs before its first command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionSpec {
-    /// Mounts, in mount order; a later one may lie below an earlier one.
+    /// Mounts, in mount order; a later one may lie below an earlier one. The guest may see a directory where the host
+    /// has it.
     pub mounts: Vec<Mount>,
     /// Network policy.
     pub network: Network,

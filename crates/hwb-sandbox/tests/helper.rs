@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some(first) if first == "signalled" => return be_signalled(),
         _ => {}
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 16] = [
         ("says_how_a_command_ended", says_how_a_command_ended),
         ("holds_a_conversation", holds_a_conversation),
         ("ends_what_left_the_session", ends_what_left_the_session),
@@ -43,6 +43,10 @@ fn main() -> ExitCode {
         ("mounts_at_fixed_paths", mounts_at_fixed_paths),
         ("mounts_and_denies_together", mounts_and_denies_together),
         ("makes_nothing_on_the_host", makes_nothing_on_the_host),
+        ("forgets_what_was_written_to_a_layered_mount", forgets_what_was_written_to_a_layered_mount),
+        ("layers_a_directory_over_itself", layers_a_directory_over_itself),
+        ("keeps_other_mounts_below_a_layered_one", keeps_other_mounts_below_a_layered_one),
+        ("layers_directories_only", layers_directories_only),
     ];
     for (name, test) in tests {
         test();
@@ -331,6 +335,112 @@ fn makes_nothing_on_the_host() {
     assert!(matches!(error, SandboxError::Setup { .. }), "{error:?}");
     assert!(!missing.exists());
     session.mounts[0].host = HostPath::new(&missing);
+    let error = sandbox().probe(&session).unwrap_err();
+    assert!(matches!(error, SandboxError::Setup { .. }), "{error:?}");
+}
+
+/// A directory whose name no mount option could hold as it is, and a layered mount of it at `guest`.
+fn layered(directory: &Path, guest: Option<&str>) -> (std::path::PathBuf, SessionSpec) {
+    let host = directory.join("a:b,c\\d e=\"f\"");
+    for (name, content) in [("kept", "kept\n"), ("removed", ""), ("package/module", "old\n")] {
+        let path = host.join(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().write_all(content.as_bytes()).unwrap();
+    }
+    let guest = guest.map_or_else(|| GuestPath::new(&host), GuestPath::new);
+    let mount = Mount { host: HostPath::new(&host), guest, access: Access::Layered };
+    (host, SessionSpec { mounts: vec![mount], network: Network::Host })
+}
+
+/// Changes every kind of thing that there is in the working directory, and shows what is there then.
+const CHANGES: &str = "echo more >> kept; rm removed; echo new > made; rm -r package; mkdir package; \
+     echo fresh > package/other; mv package moved; mkdir package; find . -type f | sort; cat kept moved/other";
+const CHANGED: &str = "./kept\n./made\n./moved/other\nkept\nmore\nfresh\n";
+
+fn is_unchanged(host: &Path) {
+    let mut names: Vec<_> =
+        std::fs::read_dir(host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["kept", "package", "removed"]);
+    assert_eq!(fs_err::read_to_string(host.join("kept")).unwrap(), "kept\n");
+    assert_eq!(fs_err::read_to_string(host.join("package/module")).unwrap(), "old\n");
+    assert!(!host.join("package/other").exists());
+}
+
+fn forgets_what_was_written_to_a_layered_mount() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, mut session) = layered(directory.path(), Some("/hwb-test/layer"));
+    session.mounts.push(Mount { guest: GuestPath::new("/hwb-test/other"), ..session.mounts[0].clone() });
+    if !is_supported(&session) {
+        return;
+    }
+    // Twice: the second command finds nothing of what the first one did. Nor do the two views see each other.
+    for _command in 0..2 {
+        check(&session, &format!("cd /hwb-test/layer; {CHANGES}"), CHANGED);
+        is_unchanged(&host);
+        check(&session, "cd /hwb-test/layer; rm -r *; ls ../other", "kept\npackage\nremoved\n");
+        is_unchanged(&host);
+    }
+    check(&session, "grep -c ' /hwb-test/' /proc/self/mounts; ls -A /hwb-test", "2\nlayer\nother\n");
+    let denied = SessionSpec { network: Network::Denied, ..session };
+    if is_supported(&denied) {
+        check(&denied, &format!("cd /hwb-test/other; {CHANGES}"), CHANGED);
+        is_unchanged(&host);
+    }
+}
+
+fn layers_a_directory_over_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, session) = layered(directory.path(), None);
+    if !is_supported(&session) {
+        return;
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o751);
+    std::fs::set_permissions(&host, mode).unwrap();
+    let look = |session| {
+        let spec = ExecSpec { cwd: GuestPath::new(&host), ..shell("stat -c '%a %u %g %Y' . kept package") };
+        let mut transcript = Transcript::default();
+        start(session, &spec).unwrap().wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+        transcript.0
+    };
+    assert_eq!(look(&session), look(&HOST));
+    let spec = ExecSpec { cwd: GuestPath::new(&host), ..shell(CHANGES) };
+    let mut transcript = Transcript::default();
+    start(&session, &spec).unwrap().wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+    assert_eq!(transcript.0, CHANGED);
+    is_unchanged(&host);
+}
+
+fn keeps_other_mounts_below_a_layered_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, mut session) = layered(directory.path(), Some("/hwb-test/layer"));
+    for (name, access) in [("fixed", Access::ReadOnly), ("open", Access::ReadWrite)] {
+        let bound = directory.path().join(name);
+        fs_err::create_dir_all(&bound).unwrap();
+        fs_err::create_dir_all(host.join("package").join(name)).unwrap();
+        let guest = GuestPath::new(Path::new("/hwb-test/layer/package").join(name));
+        session.mounts.push(Mount { host: HostPath::new(bound), guest, access });
+    }
+    if !is_supported(&session) {
+        return;
+    }
+    check(
+        &session,
+        "cd /hwb-test/layer/package; echo x > open/x; echo x > x; (echo x > fixed/x) 2>/dev/null || echo refused",
+        "refused\n",
+    );
+    assert!(directory.path().join("open/x").exists());
+    assert!(!directory.path().join("fixed/x").exists());
+    assert!(!host.join("package/x").exists());
+}
+
+fn layers_directories_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, mut session) = layered(directory.path(), Some("/hwb-test/layer"));
+    if !is_supported(&session) {
+        return;
+    }
+    session.mounts[0].host = HostPath::new(host.join("kept"));
     let error = sandbox().probe(&session).unwrap_err();
     assert!(matches!(error, SandboxError::Setup { .. }), "{error:?}");
 }

@@ -7,6 +7,7 @@
 //!
 //! It answers hwb once, on a pipe of its own, with a [`Report`].
 
+mod layer;
 mod namespaces;
 mod request;
 mod root;

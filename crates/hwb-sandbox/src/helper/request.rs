@@ -47,6 +47,7 @@ impl Request {
             args.push(match access {
                 Access::ReadOnly => "--read-only".into(),
                 Access::ReadWrite => "--read-write".into(),
+                Access::Layered => "--layered".into(),
             });
             args.extend([host.as_path().into(), guest.as_path().into()]);
         }
@@ -60,6 +61,11 @@ impl Request {
         fn number<T: FromStr>(value: &OsStr) -> Option<T> {
             value.to_str()?.parse().ok()
         }
+        fn mount(access: Access, args: &mut impl Iterator<Item = OsString>) -> Option<Mount> {
+            let host = HostPath::new(PathBuf::from(args.next()?));
+            let guest = GuestPath::new(PathBuf::from(args.next()?));
+            Some(Mount { host, guest, access })
+        }
         let mut args = args.into_iter();
         let (mut parent, mut reports, mut control, mut cwd) = (None, None, None, None);
         let mut network = Network::Host;
@@ -71,11 +77,9 @@ impl Request {
                 "--reports" => reports = Some(number(&args.next()?)?),
                 "--control" => control = Some(number(&args.next()?)?),
                 "--no-network" => network = Network::Denied,
-                option @ ("--read-only" | "--read-write") => mounts.push(Mount {
-                    host: HostPath::new(PathBuf::from(args.next()?)),
-                    guest: GuestPath::new(PathBuf::from(args.next()?)),
-                    access: if option == "--read-only" { Access::ReadOnly } else { Access::ReadWrite },
-                }),
+                "--read-only" => mounts.push(mount(Access::ReadOnly, &mut args)?),
+                "--read-write" => mounts.push(mount(Access::ReadWrite, &mut args)?),
+                "--layered" => mounts.push(mount(Access::Layered, &mut args)?),
                 "--cwd" => cwd = Some(GuestPath::new(PathBuf::from(args.next()?))),
                 "--" => break,
                 _ => return None,
@@ -107,6 +111,7 @@ pub(crate) type RawOsError = i32;
 pub(crate) enum Guarantee {
     NoNetwork,
     PrivateMounts,
+    LayeredMounts,
 }
 
 impl Guarantee {
@@ -115,6 +120,7 @@ impl Guarantee {
         match self {
             Self::NoNetwork => "a build without network",
             Self::PrivateMounts => "private mounts",
+            Self::LayeredMounts => "layered mounts",
         }
     }
 }
@@ -146,6 +152,7 @@ impl Report {
             Self::Started => "started 0 ".to_owned(),
             Self::Unsupported(Guarantee::NoNetwork, error) => format!("no-network {error} "),
             Self::Unsupported(Guarantee::PrivateMounts, error) => format!("private-mounts {error} "),
+            Self::Unsupported(Guarantee::LayeredMounts, error) => format!("layered-mounts {error} "),
             Self::Setup(step, error) => format!("setup {error} {step}"),
             Self::Spawn(error) => format!("spawn {error} "),
         }
@@ -162,6 +169,7 @@ impl Report {
             "started" => Self::Started,
             "no-network" => Self::Unsupported(Guarantee::NoNetwork, error),
             "private-mounts" => Self::Unsupported(Guarantee::PrivateMounts, error),
+            "layered-mounts" => Self::Unsupported(Guarantee::LayeredMounts, error),
             "setup" => Self::Setup(text.to_owned(), error),
             "spawn" => Self::Spawn(error),
             _ => return None,
@@ -188,7 +196,7 @@ mod tests {
         let full = Request {
             control: Some(9),
             network: Network::Denied,
-            mounts: vec![mount(Access::ReadOnly), mount(Access::ReadWrite)],
+            mounts: vec![mount(Access::ReadOnly), mount(Access::ReadWrite), mount(Access::Layered)],
             argv: ["sh", "--", "--cwd"].map(OsString::from).into(),
             ..plain.clone()
         };
@@ -206,6 +214,7 @@ mod tests {
             Report::Started,
             Report::Unsupported(Guarantee::NoNetwork, 1),
             Report::Unsupported(Guarantee::PrivateMounts, 38),
+            Report::Unsupported(Guarantee::LayeredMounts, 22),
             Report::Setup("mount `/a b`".to_owned(), 2),
             Report::Spawn(13),
         ] {

@@ -2,7 +2,7 @@
 //!
 //! The root is a small file system in memory. Every entry of the host's root is mounted on it, links are made again,
 //! and the session's mounts come on top. So a directory can stand at a fixed path such as `/hwb` without anything being
-//! made on the host, and a build path tells nothing.
+//! made on the host, and a build path tells nothing. A layered view may stand over the directory that it shows.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,13 +11,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::CWD;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
-};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
+use super::layer::{Memory, in_memory};
 use super::request::{Guarantee, Report};
-use crate::os;
+use crate::os::{self, Extent};
 use crate::spec::{Access, Mount};
 
 /// Something at the top of the host's file system.
@@ -37,14 +36,16 @@ pub(super) fn enter(mounts: &[Mount]) -> Result<(), Report> {
     let top = clone_top().map_err(unsupported)?;
     // Taken before the staging directory is covered: they may lie below it.
     let sources = mounts.iter().map(clone_source).collect::<Result<Vec<_>, _>>()?;
-    let root = stage(&top).map_err(unsupported)?;
+    let staging = staging_directory(&top).map_err(unsupported)?;
+    let sources = lay(mounts, sources, &staging)?;
+    let root = stage(&staging).map_err(unsupported)?;
     let device = top_device().map_err(unsupported)?;
     populate(top).map_err(unsupported)?;
     for (mount, source) in mounts.iter().zip(sources) {
         place(mount, &source, device).map_err(|error| setup(mount, &error))?;
     }
     // What was made for mount points only is nobody's to write to.
-    os::set_read_only(&root, os::Extent::Mount).map_err(unsupported)?;
+    os::set_read_only(&root, Extent::Mount).map_err(unsupported)?;
     pivot().map_err(unsupported)
 }
 
@@ -52,11 +53,14 @@ fn setup(mount: &Mount, error: &io::Error) -> Report {
     Report::setup(format!("mount `{}` at `{}`", mount.host, mount.guest), error)
 }
 
-fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
+fn clone_mount(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+        | match extent {
+            Extent::Mount => OpenTreeFlags::empty(),
+            Extent::Tree => OpenTreeFlags::AT_RECURSIVE,
+        };
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 
@@ -71,8 +75,8 @@ fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
         let kind = fs_err::symlink_metadata(&path)?.file_type();
         let entry = match kind {
             kind if kind.is_symlink() => TopEntry::Link(fs_err::read_link(&path)?),
-            kind if kind.is_dir() => TopEntry::Directory(clone_tree(&path)?),
-            _ => TopEntry::File(clone_tree(&path)?),
+            kind if kind.is_dir() => TopEntry::Directory(clone_mount(&path, Extent::Tree)?),
+            _ => TopEntry::File(clone_mount(&path, Extent::Tree)?),
         };
         top.push((name, entry));
     }
@@ -80,31 +84,58 @@ fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
 }
 
 fn clone_source(mount: &Mount) -> Result<OwnedFd, Report> {
-    let source = clone_tree(mount.host.as_path()).map_err(|error| setup(mount, &error))?;
-    if mount.access == Access::ReadOnly {
-        os::set_read_only(&source, os::Extent::Tree)
-            .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?;
+    let extent = match mount.access {
+        Access::ReadOnly | Access::ReadWrite => Extent::Tree,
+        // One file system is all that a layer can lie over.
+        Access::Layered => Extent::Mount,
+    };
+    let source = clone_mount(mount.host.as_path(), extent).map_err(|error| setup(mount, &error))?;
+    match mount.access {
+        Access::ReadWrite => {}
+        Access::ReadOnly => os::set_read_only(&source, Extent::Tree)
+            .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?,
+        Access::Layered if is_directory(&source).map_err(|error| setup(mount, &error))? => {}
+        Access::Layered => return Err(setup(mount, &Errno::NOTDIR.into())),
     }
     Ok(source)
 }
 
-/// Mounts an empty file system over a directory of the host, and makes it the working directory.
-fn stage(top: &[(OsString, TopEntry)]) -> io::Result<OwnedFd> {
+fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(mount)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Replaces the sources of layered mounts by views of them; covers `staging` if there are any.
+fn lay(mounts: &[Mount], sources: Vec<OwnedFd>, staging: &Path) -> Result<Vec<OwnedFd>, Report> {
+    let unsupported = |error: io::Error| Report::unsupported(Guarantee::LayeredMounts, &error);
+    if mounts.iter().all(|mount| mount.access != Access::Layered) {
+        return Ok(sources);
+    }
+    let memory = Memory::enter(staging).map_err(unsupported)?;
+    let lay = |(index, (mount, source)): (usize, (&Mount, OwnedFd))| match mount.access {
+        Access::ReadOnly | Access::ReadWrite => Ok(source),
+        Access::Layered => memory.view(index, &source).map_err(unsupported),
+    };
+    mounts.iter().zip(sources).enumerate().map(lay).collect()
+}
+
+/// A directory of the host that may be covered meanwhile.
+fn staging_directory(top: &[(OsString, TopEntry)]) -> io::Result<PathBuf> {
     let is_directory = |entry: &TopEntry| matches!(entry, TopEntry::Directory(_));
     let (name, _) = top.iter().find(|(_, entry)| is_directory(entry)).ok_or(io::ErrorKind::NotFound)?;
-    let stage = Path::new("/").join(name);
-    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(&context, "mode", "0755")?;
-    rustix::mount::fsconfig_set_string(&context, "size", "1m")?;
-    rustix::mount::fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let root = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    attach(&root, &stage)?;
-    rustix::process::chdir(&stage)?;
+    Ok(Path::new("/").join(name))
+}
+
+/// Mounts an empty file system over `staging`, and makes it the working directory.
+fn stage(staging: &Path) -> io::Result<OwnedFd> {
+    let root = in_memory(&[("mode", "0755"), ("size", "1m")])?;
+    attach(&root, staging)?;
+    rustix::process::chdir(staging)?;
     Ok(root)
 }
 
-fn attach(mount: &OwnedFd, at: &Path) -> io::Result<()> {
+/// Mounts what is not yet attached, or moves what is.
+pub(super) fn attach(mount: &OwnedFd, at: &Path) -> io::Result<()> {
     Ok(rustix::mount::move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
@@ -146,9 +177,7 @@ fn place(mount: &Mount, source: &OwnedFd, device: u64) -> io::Result<()> {
     for &name in parents {
         make_point(&mut at, name, Kind::Directory, device)?;
     }
-    let stat = rustix::fs::fstat(source)?;
-    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
-    make_point(&mut at, last, if is_directory { Kind::Directory } else { Kind::File }, device)?;
+    make_point(&mut at, last, if is_directory(source)? { Kind::Directory } else { Kind::File }, device)?;
     attach(source, &at)
 }
 
