@@ -263,13 +263,15 @@ fn a_workspace_says_what_it_has() {
     let error = place.build(&BuildRequest { selection: selection.clone(), ..place.request() }).unwrap_err();
     assert_eq!(text(&error), "the workspace has no member `three`; its members are `one`, `root`, `two`");
     assert_eq!(error.kind(), ErrorKind::Usage);
-    let mut request = BuildRequest { selection, ..place.request() };
-    request.source = SourceSpec::Path(PathSource {
-        path: place.work().join("packages/one"),
-        sha256: None,
-        subdirectory: None,
-    });
-    let error = place.build(&request).unwrap_err();
+    let from_inside = |selection| {
+        let source =
+            PathSource { path: place.work().join("packages/one/."), sha256: None, subdirectory: None };
+        place.plan(&BuildRequest { source: SourceSpec::Path(source), selection, ..place.request() })
+    };
+    let two = from_inside(Selection::Packages(vec!["two".parse().unwrap()])).unwrap();
+    assert_eq!(two.projects[0].directory.as_deref(), Some("packages/two"));
+    fs_err::remove_file(place.work().join("pyproject.toml")).unwrap();
+    let error = from_inside(selection).unwrap_err();
     assert!(text(&error).starts_with("the source is no uv workspace"), "{}", text(&error));
 }
 

@@ -1,12 +1,13 @@
 //! All builds of one request: each output, each interpreter, side by side where nothing is gained by waiting.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hwb_build::Artifact;
-use hwb_ident::{ArchivePath, Requirement, WheelFilename};
+use hwb_ident::{ArchivePath, PathSource, Requirement, SourceSpec, WheelFilename};
 use hwb_uv::Python;
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::build::cell::{self, Built, Inputs, Order};
 use crate::build::epoch;
 use crate::build::request::{
     ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Requested,
+    Selection,
 };
 use crate::build::workspace::{self, Workspace};
 use crate::error::{Error, ErrorKind};
@@ -58,9 +60,31 @@ pub(crate) fn begin<'a>(
         _ => request.placement,
     };
     let how = Acquisition { subdirectory: request.subdirectory.as_ref(), placement, exclude: &exclude };
-    let tree = first.run(Phase::Source, || source::acquire(world, &request.source, &how))?;
+    let spec = spec(world, request)?;
+    let tree = first.run(Phase::Source, || source::acquire(world, &spec, &how))?;
     let time = epoch.map_or(tree.epoch, |given| given.time);
     Ok((tree.at(time), first))
+}
+
+/// The source to take: where members of a workspace are asked for from inside it, all of the workspace.
+fn spec<'a>(world: &World, request: &'a BuildRequest) -> Result<Cow<'a, SourceSpec>, Error> {
+    let named = Cow::Borrowed(&request.source);
+    let SourceSpec::Path(PathSource { path, sha256: None, subdirectory: None }) = &request.source else {
+        return Ok(named);
+    };
+    if request.selection == Selection::Root || request.subdirectory.is_some() {
+        return Ok(named);
+    }
+    let directory: PathBuf = world.ambient.absolute(path).components().collect();
+    if !directory.is_dir() {
+        return Ok(named);
+    }
+    let Some(root) = workspace::root_above(&directory)? else { return Ok(named) };
+    Ok(Cow::Owned(SourceSpec::Path(PathSource {
+        path: root.to_path_buf(),
+        sha256: None,
+        subdirectory: None,
+    })))
 }
 
 /// Builds everything that a request wants of a tree.

@@ -81,7 +81,7 @@ pub(crate) struct Workspace {
     members: Vec<Member>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct RootToml {
     project: Option<NamedTable>,
     tool: Option<ToolTable>,
@@ -115,18 +115,11 @@ impl Workspace {
     ///
     /// A member is a directory that fits `members` and not `exclude`, and has a `pyproject.toml` with a name in it.
     pub(crate) fn read(root: &Path) -> Result<Option<Self>, Error> {
-        let RootToml { project, tool } = match fs_err::read_to_string(root.join(PYPROJECT)) {
-            Ok(text) => parse(&text, PYPROJECT)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => RootToml::default(),
-            Err(error) => return Err(fault(WorkspaceError::Read(error))),
-        };
-        let Some(table) = tool.and_then(|tool| tool.uv).and_then(|uv| uv.workspace) else { return Ok(None) };
+        let Some((name, table)) = read_root(root)? else { return Ok(None) };
         let WorkspaceTable { members, exclude } = table;
         let (members, exclude) = (patterns(&members)?, patterns(&exclude)?);
         let mut found: BTreeMap<PackageName, Option<ArchivePath>> = BTreeMap::new();
-        if let Some(name) = project.and_then(|project| project.name) {
-            found.insert(name, None);
-        }
+        found.extend(name.map(|name| (name, None)));
         for directory in projects_below(root)? {
             if !members.is_match(directory.as_str()) || exclude.is_match(directory.as_str()) {
                 continue;
@@ -168,6 +161,32 @@ impl Workspace {
             }
         }
     }
+}
+
+/// The directory to take instead of `directory` where members of its workspace are asked for: the nearest root of a
+/// workspace at or above it.
+pub(crate) fn root_above(directory: &Path) -> Result<Option<&Path>, Error> {
+    for above in directory.ancestors() {
+        if read_root(above)?.is_some() {
+            return Ok(Some(above));
+        }
+    }
+    Ok(None)
+}
+
+/// The root of a workspace: the name of the project there, if it is one, and its table.
+type Root = (Option<PackageName>, WorkspaceTable);
+
+/// Reads the `pyproject.toml` of a directory; `None` if it is no root of a workspace.
+fn read_root(directory: &Path) -> Result<Option<Root>, Error> {
+    let path = directory.join(PYPROJECT);
+    let RootToml { project, tool } = match fs_err::read_to_string(&path) {
+        Ok(text) => parse(&text, &path.display().to_string())?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fault(WorkspaceError::Read(error))),
+    };
+    let table = tool.and_then(|tool| tool.uv).and_then(|uv| uv.workspace);
+    Ok(table.map(|table| (project.and_then(|project| project.name), table)))
 }
 
 /// The directories of the projects that are to be built, as seen from the root; `None` is the root itself.
@@ -266,7 +285,7 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
                 .join(" "),
-            Err(error) => format!("{:?}: {error}", error.kind()),
+            Err(error) => format!("{:?}: {error}", error.kind()).replace(&root.display().to_string(), ""),
         };
         assert_eq!(found, expect, "{table}");
     }
@@ -289,7 +308,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         check("members = ['[a']", "Source: `[a` in `[tool.uv.workspace]` is not a pattern of directories");
-        check("members = 3", "Source: `pyproject.toml` is not a valid `pyproject.toml`");
+        check("members = 3", "Source: `/pyproject.toml` is not a valid `pyproject.toml`");
     }
 
     #[test]
