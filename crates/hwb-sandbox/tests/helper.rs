@@ -358,8 +358,7 @@ const CHANGES: &str = "echo more >> kept; rm removed; echo new > made; rm -r pac
 const CHANGED: &str = "./kept\n./made\n./moved/other\nkept\nmore\nfresh\n";
 
 fn is_unchanged(host: &Path) {
-    let mut names: Vec<_> =
-        std::fs::read_dir(host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs_err::read_dir(host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["kept", "package", "removed"]);
     assert_eq!(fs_err::read_to_string(host.join("kept")).unwrap(), "kept\n");

@@ -64,9 +64,13 @@ fn prepare(request: &Request) -> Result<Held, Unlistened> {
     let reports = rustix::io::fcntl_dupfd_cloexec(reports, os::CONTROL_FD + 1).map_err(|_| Unlistened)?;
     let mut reports = std::fs::File::from(reports);
     match start(request) {
-        Ok(Some(held)) => {
-            reports.write_all(&Report::Started.to_bytes()).map_err(|_| Unlistened)?;
-            Ok(held)
+        Ok(Some(mut held)) => {
+            if reports.write_all(&Report::Started.to_bytes()).is_ok() {
+                return Ok(held);
+            }
+            // Killed meanwhile; the command may be far ahead.
+            supervise::end(&mut held);
+            Err(Unlistened)
         }
         Ok(None) => {
             let _nobody_listens = reports.write_all(&Report::Started.to_bytes());
@@ -103,8 +107,12 @@ fn start(request: &Request) -> Result<Option<Held>, Report> {
         return Ok(None);
     };
     let child = spawn(program, arguments, request.cwd.as_path())?;
-    let_go(request.control.is_some()).map_err(failed("let go of the streams of the command"))?;
-    Ok(Some(Held { child, parent: request.parent, cancel }))
+    let mut held = Held { child, parent: request.parent, cancel };
+    if let Err(error) = let_go(request.control.is_some()) {
+        supervise::end(&mut held);
+        return Err(failed("let go of the streams of the command")(error));
+    }
+    Ok(Some(held))
 }
 
 fn spawn(program: &OsString, arguments: &[OsString], cwd: &Path) -> Result<Child, Report> {

@@ -16,16 +16,17 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Waits for the command, ends what it left behind, and ends like it.
 pub(super) fn hold(mut held: Held) -> ExitCode {
     await_end(&held);
-    let own = rustix::process::getpid();
-    let child = Pid::from_child(&held.child);
+    end(&mut held).map_or(ExitCode::FAILURE, |status| end_like(status, rustix::process::getpid()))
+}
+
+/// Ends the command, if it has not ended, and what it left behind; says how it ended.
+pub(super) fn end(held: &mut Held) -> Option<ExitStatus> {
     if let Ok(None) = held.child.try_wait() {
-        kill(child);
+        kill(Pid::from_child(&held.child));
     }
-    let Ok(status) = held.child.wait() else {
-        return ExitCode::FAILURE;
-    };
-    end_descendants(own);
-    end_like(status, own)
+    let status = held.child.wait().ok();
+    end_descendants(rustix::process::getpid());
+    status
 }
 
 /// Returns when the command has ended, or had its time to end after a signal.
