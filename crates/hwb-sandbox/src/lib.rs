@@ -4,6 +4,10 @@
 //! programs of the host (git, credential helpers) run through [`host`]. Both end with everything they started: by
 //! their own end, by a [`Cancel`], by a deadline, or because hwb itself was killed.
 //!
+//! A session may see directories of the host at paths of its own ([`Mount`]): to read, to write, or as a writable view
+//! that is forgotten ([`Access::Layered`]). What the kernel at hand cannot do is refused; [`HostProcess::probe`] tells
+//! beforehand.
+//!
 //! In reading order:
 //!
 //! - [`spec`]: what a session may see and what a command is, as plain values.

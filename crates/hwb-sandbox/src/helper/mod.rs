@@ -5,7 +5,7 @@
 //! started*, however deep and under whatever session: orphans become its children. So they end with the command, and
 //! also when hwb is killed.
 //!
-//! It answers hwb once, on a pipe of its own, with a [`Report`].
+//! It answers hwb once, on a pipe of its own, with a `Report`.
 
 mod layer;
 mod namespaces;

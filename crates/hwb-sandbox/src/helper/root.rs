@@ -65,21 +65,19 @@ fn clone_mount(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
 }
 
 fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
-    let mut names = fs_err::read_dir("/")?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<io::Result<Vec<OsString>>>()?;
-    names.sort();
-    let mut top = Vec::with_capacity(names.len());
-    for name in names {
-        let path = Path::new("/").join(&name);
-        let kind = fs_err::symlink_metadata(&path)?.file_type();
-        let entry = match kind {
+    let mut top = Vec::new();
+    for entry in fs_err::read_dir("/")? {
+        let entry = entry?;
+        // The listing says it: nothing is looked up for it.
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        let cloned = match kind {
             kind if kind.is_symlink() => TopEntry::Link(fs_err::read_link(&path)?),
             kind if kind.is_dir() => TopEntry::Directory(clone_mount(&path, Extent::Tree)?),
             _ => TopEntry::File(clone_mount(&path, Extent::Tree)?),
         };
-        top.push((name, entry));
+        top.push((entry.file_name(), cloned));
     }
+    top.sort_by(|(name, _), (other, _)| name.cmp(other));
     Ok(top)
 }
 
