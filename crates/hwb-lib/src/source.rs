@@ -9,6 +9,7 @@ use hwb_archive::Limits;
 use hwb_build::{Project, read_project};
 use hwb_ident::{ArchivePath, Digest, GitSource, PathSource, Requirement, SourceSpec, Timestamp, UrlSource};
 use hwb_net::git::{self, CheckoutOptions};
+use hwb_store::git::Repository;
 use hwb_store::snapshot::{self, Exclude};
 use hwb_store::{DiskSink, Slot};
 
@@ -173,7 +174,11 @@ fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Re
     exclude.push(world.store.root().to_path_buf());
     let exclude = Exclude { directories: exclude };
     match how.placement {
-        Placement::Snapshot => take(world, path, &exclude),
+        Placement::Snapshot => {
+            let tree = take(world, path, &exclude)?;
+            lend_repository(path, &tree)?;
+            Ok(tree)
+        }
         Placement::InPlace => {
             let path = fs_err::canonicalize(path).map_err(read)?;
             let measured = snapshot::measure(&path, &exclude)?;
@@ -187,6 +192,18 @@ fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Re
                 _slot: None,
             })
         }
+    }
+}
+
+/// Lets tools that take a version from git read the repository of a directory. Its own copy of HEAD and the index
+/// stands beside the tree; where the source is only a part of the repository, there is no working tree to speak of.
+fn lend_repository(directory: &Path, tree: &Tree) -> Result<(), Error> {
+    let directory = fs_err::canonicalize(directory).map_err(read)?;
+    match Repository::discover(&directory) {
+        Some(repository) if repository.work_tree == directory => {
+            Ok(repository.lend(&tree.top, &tree.top.with_file_name("git"))?)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

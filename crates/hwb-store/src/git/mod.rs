@@ -12,6 +12,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use crate::fs;
 
 mod index;
+mod lend;
 
 /// A repository with a working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -255,7 +255,6 @@ fn requested(flag: bool) -> Requested {
     if flag { Requested::Yes } else { Requested::No }
 }
 
-/// Repeated keys become lists, in their order.
 /// What the settings say, and what was typed over it.
 fn merge_env(settings: &BTreeMap<String, String>, typed: Vec<Pair>) -> BTreeMap<String, String> {
     let mut env = settings.clone();
@@ -263,6 +262,7 @@ fn merge_env(settings: &BTreeMap<String, String>, typed: Vec<Pair>) -> BTreeMap<
     env
 }
 
+/// Repeated keys become lists, in their order.
 fn merge_config_settings(pairs: Vec<Pair>, json: Option<serde_json::Value>) -> BTreeMap<String, ConfigValue> {
     let mut settings = BTreeMap::new();
     if let Some(serde_json::Value::Object(object)) = json {
