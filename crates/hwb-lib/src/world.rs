@@ -51,7 +51,7 @@ impl World {
         let store = Store::open(&settings.cache_dir)?;
         store.sweep()?;
         let (network, timeout) = limits;
-        let world = Arc::new(Self {
+        Ok(Arc::new(Self {
             store,
             index: settings.index.clone(),
             ambient: ambient.clone(),
@@ -62,12 +62,14 @@ impl World {
             epoch: epoch(ambient)?,
             privacy: OnceLock::new(),
             events,
-        });
-        // The kernel is asked beside the first phases: the answer is there when it is needed.
-        let asking = Arc::clone(&world);
+        }))
+    }
+
+    /// Asks the kernel beside the first phases of a build that calls hooks: the answer is there when it is needed.
+    pub(crate) fn ask_early(self: &Arc<Self>) {
+        let asking = Arc::clone(self);
         let _unasked =
             std::thread::Builder::new().name("hwb-probe".to_owned()).spawn(move || asking.privacy());
-        Ok(world)
     }
 
     /// How builds are kept from changing what others use: by layers where this machine lets sessions mount.

@@ -230,6 +230,7 @@ impl Job<'_> {
         let (built, python) = if cell::is_direct(&tree.project, self.inputs) {
             (cell::build_direct(world, tree, Artifact::Sdist, phases)?, None)
         } else {
+            world.ask_early();
             let request = python_requests(world, self.request).swap_remove(0);
             let python = cell::find_python(world, &tree.read_project()?, request.as_deref(), phases)?;
             let order = Order { artifact: Artifact::Sdist, inputs: self.inputs };
@@ -255,6 +256,7 @@ impl Job<'_> {
             let built = cell::build_direct(world, tree, artifact, &mut first)?;
             return Ok(vec![self.finish(tree, &built, None, &mut first)?]);
         }
+        world.ask_early();
         let project = tree.read_project()?;
         let requests = python_requests(world, self.request);
         let mut pythons = requests
