@@ -112,7 +112,7 @@ pub fn make_environment(
     match privacy {
         Privacy::Layer => {
             let root = store.kept("environments", &key, |root| -> Result<(), EnvironmentError> {
-                let filled = seam.fill(python, resolved, root, Links::Shared)?;
+                let filled = fill(seam, python, resolved, root, Links::Shared)?;
                 Ok(bytecode::compile(python, &filled.site_packages, session, cancel)?)
             })?;
             let filled = Filled::at(python, &root);
@@ -120,10 +120,26 @@ pub fn make_environment(
         }
         Privacy::Copy => {
             let slot = store.slot("copies", &key)?;
-            let filled = seam.fill(python, resolved, slot.path(), Links::Private)?;
+            let filled = fill(seam, python, resolved, slot.path(), Links::Private)?;
             Ok(Environment { filled, pins, privacy, _slot: Some(slot) })
         }
     }
+}
+
+/// Fills an environment, and takes out what uv adds for the sake of old programs: a module that every start of the
+/// interpreter would import, and that environments of the standard library have not.
+fn fill(
+    seam: &Seam,
+    python: &Python,
+    resolved: &Resolved,
+    root: &Path,
+    links: Links,
+) -> Result<Filled, EnvironmentError> {
+    let filled = seam.fill(python, resolved, root, links)?;
+    for name in ["_virtualenv.pth", "_virtualenv.py"] {
+        hwb_store::fs::remove_tree(&filled.site_packages.join(name)).map_err(StoreError::from)?;
+    }
+    Ok(filled)
 }
 
 /// What tells one environment from another: the interpreter, and every pin with its hashes.
