@@ -58,9 +58,14 @@ fn excerpt(log: &LogExcerpt) -> String {
     text
 }
 
-/// Lines after the first stand below the text, not below the label.
+/// Lines after the first stand below the text, not below the label; empty ones stay empty.
 fn indented(text: &str, columns: usize) -> String {
-    text.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns)))
+    let mut lines = text.trim_end().lines();
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |all, line| match line.trim_end() {
+        "" => all + "\n",
+        line => all + "\n" + &" ".repeat(columns) + line,
+    })
 }
 
 #[cfg(test)]

@@ -44,11 +44,12 @@ impl Plain {
                 Some(format!("{TITLE}{title}{TITLE:#}"))
             }
             Event::PhaseDone { cell, phase, elapsed } => {
-                let prefix = self.prefix(*cell);
+                // A build that another one waits for is a part of that one's phase.
+                let prefix = self.prefix(*cell)?;
                 Some(format!("  {prefix}{} {DIM}{}{DIM:#}", phase.label(), text::elapsed(*elapsed)))
             }
             Event::Log { cell, line } if self.verbosity == Verbosity::Verbose => {
-                let prefix = self.prefix(*cell);
+                let prefix = self.prefix(*cell).unwrap_or_default();
                 Some(format!("    {DIM}{prefix}{DIM:#}{line}"))
             }
             Event::Note { message } => Some(format!("{NOTE}note:{NOTE:#} {message}")),
@@ -57,11 +58,11 @@ impl Plain {
         }
     }
 
-    /// Of which build a line speaks, once there are several.
-    fn prefix(&self, cell: Cell) -> String {
+    /// Of which build a line speaks, once there are several; `None` if the build never began on its own.
+    fn prefix(&self, cell: Cell) -> Option<String> {
         let titles = self.titles.lock().unwrap_or_else(PoisonError::into_inner);
-        let title = titles.get(&cell).filter(|_| titles.len() > 1);
-        title.map_or_else(String::new, |title| format!("{title}: "))
+        let title = titles.get(&cell)?;
+        Some(if titles.len() > 1 { format!("{title}: ") } else { String::new() })
     }
 }
 
