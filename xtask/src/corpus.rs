@@ -100,6 +100,8 @@ pub(crate) fn build_environment() -> BTreeMap<&'static str, &'static str> {
         ("PYTHONHASHSEED", "0"),
         ("TZ", "UTC"),
         ("LC_ALL", "C.UTF-8"),
+        // A peer that builds below this checkout must not take its repository for the project's.
+        ("GIT_DIR", "/nonexistent"),
     ])
 }
 
