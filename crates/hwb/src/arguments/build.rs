@@ -220,6 +220,7 @@ impl BackendArguments {
             no_isolation,
             network,
             in_place,
+            fresh_environment,
             force_pep517,
             timeout,
         } = self;
@@ -241,6 +242,7 @@ impl BackendArguments {
             isolation: isolation.or(settings.isolation).unwrap_or_default(),
             network: network.or(settings.network).unwrap_or_default(),
             placement: if in_place { Placement::InPlace } else { Placement::Snapshot },
+            environments: if fresh_environment { Environments::Fresh } else { Environments::Kept },
             hook_path: if force_pep517 { HookPath::Pep517 } else { HookPath::Direct },
             extra_requirements,
             out_dir: ambient.absolute(Path::new("dist")),
