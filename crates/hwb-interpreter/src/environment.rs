@@ -7,14 +7,17 @@ use hwb_sandbox::{Access, Cancel, Mount, SandboxError, Session};
 use hwb_store::{Slot, Store, StoreError};
 use hwb_uv::{Filled, Links, Pin, Python, Resolved, Seam, SeamError};
 
-use crate::bytecode;
+use crate::bytecode::{self, Compiler};
 
 /// How a build is kept from changing what others use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
     /// The environment is made once, kept, and seen through a layer that is forgotten: [`Environment::mounts`] has it.
     /// Sessions must be able to mount.
-    Layer,
+    Kept,
+    /// The environment is made anew of files that are shared with the download cache, seen through such a layer, and
+    /// removed when it is dropped.
+    Fresh,
     /// Every file is this build's own copy, removed when the environment is dropped.
     Copy,
 }
@@ -57,7 +60,7 @@ impl Environment {
     /// What a session must mount so that the build cannot write to what others use.
     pub fn mounts(&self) -> Vec<Mount> {
         match self.privacy {
-            Privacy::Layer => vec![Mount {
+            Privacy::Kept | Privacy::Fresh => vec![Mount {
                 host: HostPath::new(self.root()),
                 guest: GuestPath::new(self.root()),
                 access: Access::Layered,
@@ -106,40 +109,47 @@ pub fn make_environment(
     resolved: &Resolved,
     privacy: Privacy,
 ) -> Result<Environment, EnvironmentError> {
-    let Workshop { store, seam, session, cancel } = workshop;
+    let store = workshop.store;
     let key = contents(python, resolved.pins());
     let pins = resolved.pins().to_vec();
-    match privacy {
-        Privacy::Layer => {
-            let root = store.kept("environments", &key, |root| -> Result<(), EnvironmentError> {
-                let filled = fill(seam, python, resolved, root, Links::Shared)?;
-                Ok(bytecode::compile(python, &filled.site_packages, session, cancel)?)
+    let (filled, slot) = match privacy {
+        Privacy::Kept => {
+            let root = store.kept("environments", &key, |root| {
+                workshop.furnish(python, resolved, root, Links::Shared).map(drop)
             })?;
-            let filled = Filled::at(python, &root);
-            Ok(Environment { filled, pins, privacy, _slot: None })
+            (Filled::at(python, &root), None)
+        }
+        Privacy::Fresh => {
+            let slot = store.slot("fresh", &key)?;
+            (workshop.furnish(python, resolved, slot.path(), Links::Shared)?, Some(slot))
         }
         Privacy::Copy => {
             let slot = store.slot("copies", &key)?;
-            let filled = fill(seam, python, resolved, slot.path(), Links::Private)?;
-            Ok(Environment { filled, pins, privacy, _slot: Some(slot) })
+            (workshop.furnish(python, resolved, slot.path(), Links::Private)?, Some(slot))
         }
-    }
+    };
+    Ok(Environment { filled, pins, privacy, _slot: slot })
 }
 
-/// Fills an environment, and takes out what uv adds for the sake of old programs: a module that every start of the
-/// interpreter would import, and that environments of the standard library have not.
-fn fill(
-    seam: &Seam,
-    python: &Python,
-    resolved: &Resolved,
-    root: &Path,
-    links: Links,
-) -> Result<Filled, EnvironmentError> {
-    let filled = seam.fill(python, resolved, root, links)?;
-    for name in ["_virtualenv.pth", "_virtualenv.py"] {
-        hwb_store::fs::remove_tree(&filled.site_packages.join(name)).map_err(StoreError::from)?;
+impl Workshop<'_> {
+    /// Makes and fills an environment, and takes out what uv adds for the sake of old programs: a module that every
+    /// start of the interpreter would import, and that environments of the standard library have not.
+    fn furnish(
+        self,
+        python: &Python,
+        resolved: &Resolved,
+        root: &Path,
+        links: Links,
+    ) -> Result<Filled, EnvironmentError> {
+        let Self { store, seam, session, cancel } = self;
+        let empty = seam.empty(python, resolved, root)?;
+        bytecode::compile_once(store, python, empty.wheels(), Compiler { session, cancel })?;
+        let filled = empty.fill(seam, python, links)?;
+        for name in ["_virtualenv.pth", "_virtualenv.py"] {
+            hwb_store::fs::remove_tree(&filled.site_packages.join(name)).map_err(StoreError::from)?;
+        }
+        Ok(filled)
     }
-    Ok(filled)
 }
 
 /// What tells one environment from another: the interpreter, and every pin with its hashes.

@@ -13,7 +13,7 @@ use hwb_store::Store;
 use hwb_uv::{IndexSettings, Seam};
 
 use crate::ambient::Ambient;
-use crate::build::{NestedBuilder, Network};
+use crate::build::{Environments, NestedBuilder, Network};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Cell, Event, Phase};
 use crate::settings::Settings;
@@ -35,8 +35,17 @@ pub(crate) struct World {
     pub(crate) sandbox: HostProcess,
     /// `SOURCE_DATE_EPOCH` of the user, which wins over what a source says of itself.
     pub(crate) epoch: Option<Timestamp>,
+    environments: Environments,
     privacy: OnceLock<Privacy>,
     events: Sender<Event>,
+}
+
+/// What a request says of all its builds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) network: Network,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) environments: Environments,
 }
 
 impl World {
@@ -45,12 +54,12 @@ impl World {
         settings: &Settings,
         ambient: &Ambient,
         cancel: &Cancel,
-        limits: (Network, Option<Duration>),
+        terms: Terms,
         events: Sender<Event>,
     ) -> Result<Arc<Self>, Error> {
         let store = Store::open(&settings.cache_dir)?;
         store.sweep()?;
-        let (network, timeout) = limits;
+        let Terms { network, timeout, environments } = terms;
         Ok(Arc::new(Self {
             store,
             index: settings.index.clone(),
@@ -60,6 +69,7 @@ impl World {
             timeout,
             sandbox: HostProcess::with_helper(&ambient.executable),
             epoch: epoch(ambient)?,
+            environments,
             privacy: OnceLock::new(),
             events,
         }))
@@ -80,7 +90,10 @@ impl World {
             let layer = Mount { host: shown.clone(), guest, access: Access::Layered };
             let fixed = Mount { host: shown, guest: GuestPath::new(SOURCE), access: Access::ReadWrite };
             match self.sandbox.probe(&self.session_spec(vec![layer, fixed])) {
-                Ok(()) => Privacy::Layer,
+                Ok(()) => match self.environments {
+                    Environments::Kept => Privacy::Kept,
+                    Environments::Fresh => Privacy::Fresh,
+                },
                 Err(_) => Privacy::Copy,
             }
         })

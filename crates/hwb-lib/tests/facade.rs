@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hwb_ident::{PathSource, SourceSpec, Timestamp};
-use hwb_lib::build::{self, BuildReport, BuildRequest, HookPath, Isolation, Network, Outputs, Placement};
+use hwb_lib::build::{
+    self, BuildReport, BuildRequest, Environments, HookPath, Isolation, Network, Outputs, Placement,
+};
 use hwb_lib::build::{PlanReport, Requested, Selection};
 use hwb_lib::settings::{self, Overrides, Settings};
 use hwb_lib::verify::{self, Verdict, VerifyReport, VerifyRequest};
@@ -95,6 +97,7 @@ impl Place {
             isolation: Isolation::Venv,
             network: Network::Host,
             placement: Placement::Snapshot,
+            environments: Environments::Kept,
             hook_path: HookPath::Direct,
             extra_requirements: Vec::new(),
             out_dir: self.work().join("dist"),

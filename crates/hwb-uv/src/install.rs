@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use uv_configuration::Reinstall;
 use uv_distribution::DistributionDatabase;
+use uv_distribution_types::CachedDist;
 use uv_install_wheel::LinkMode;
 use uv_installer::{InstallationStrategy, Installer, Planner, Preparer, SitePackages};
 use uv_preview::Preview;
@@ -52,34 +53,67 @@ impl Filled {
     }
 }
 
+/// A virtual environment with nothing in it, and the unpacked wheels that will be.
+#[derive(Debug)]
+pub struct Empty {
+    environment: PythonEnvironment,
+    wheels: Vec<CachedDist>,
+}
+
+impl Empty {
+    /// Where the wheels are unpacked: directories of the download cache, never changed but for bytecode.
+    pub fn wheels(&self) -> impl Iterator<Item = &Path> {
+        self.wheels.iter().map(CachedDist::path)
+    }
+
+    /// Installs the wheels.
+    ///
+    /// # Errors
+    ///
+    /// [`SeamError::Environment`] if one cannot be.
+    pub fn fill(self, seam: &Seam, python: &Python, links: Links) -> Result<Filled, SeamError> {
+        let Self { environment, wheels } = self;
+        let mode = match links {
+            Links::Shared => LinkMode::Hardlink,
+            Links::Private => LinkMode::Copy,
+        };
+        if !wheels.is_empty() {
+            Installer::new(&environment, Preview::default())
+                .with_link_mode(mode)
+                .with_cache(&seam.cache)
+                .with_installer_name(Some("hwb".to_owned()))
+                .install_blocking(wheels)
+                .map_err(|error| SeamError::Environment {
+                    path: environment.root().to_path_buf(),
+                    source: error.into(),
+                })?;
+        }
+        Ok(Filled::at(python, environment.root()))
+    }
+}
+
 impl Seam {
-    /// Makes a virtual environment of `python` at `root`, which must not exist or be empty, and installs
-    /// `resolved` into it; downloads and builds what the cache lacks.
+    /// Makes a virtual environment of `python` at `root`, which must not exist or be empty, and brings the wheels of
+    /// `resolved`; downloads and builds what the cache lacks.
     ///
     /// # Errors
     ///
     /// [`SeamError::Environment`] if it cannot be made, [`SeamError::Fetch`] if a distribution cannot be had.
-    pub fn fill(
-        &self,
-        python: &Python,
-        resolved: &Resolved,
-        root: &Path,
-        links: Links,
-    ) -> Result<Filled, SeamError> {
+    pub fn empty(&self, python: &Python, resolved: &Resolved, root: &Path) -> Result<Empty, SeamError> {
         let environment = make(python, root)?;
-        if !resolved.pins().is_empty() {
-            self.install(python, resolved, &environment, links)?;
-        }
-        Ok(Filled::at(python, root))
+        let wheels = match resolved.pins() {
+            [] => Vec::new(),
+            _ => self.wheels(python, resolved, &environment)?,
+        };
+        Ok(Empty { environment, wheels })
     }
 
-    fn install(
+    fn wheels(
         &self,
         python: &Python,
         resolved: &Resolved,
         environment: &PythonEnvironment,
-        links: Links,
-    ) -> Result<(), SeamError> {
+    ) -> Result<Vec<CachedDist>, SeamError> {
         let context = Context::new(self, python);
         let client = self.client(Some(python))?;
         let failed = |source| SeamError::Environment { path: environment.root().to_path_buf(), source };
@@ -115,17 +149,7 @@ impl Seam {
                 source: cause(error),
             })?);
         }
-        let mode = match links {
-            Links::Shared => LinkMode::Hardlink,
-            Links::Private => LinkMode::Copy,
-        };
-        Installer::new(environment, Preview::default())
-            .with_link_mode(mode)
-            .with_cache(&self.cache)
-            .with_installer_name(Some("hwb".to_owned()))
-            .install_blocking(wheels)
-            .map_err(|error| failed(error.into()))?;
-        Ok(())
+        Ok(wheels)
     }
 }
 

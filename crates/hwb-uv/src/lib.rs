@@ -1,13 +1,13 @@
 //! The seam to the uv crates: find interpreters, resolve, install, fetch sdists.
 //!
 //! The only package that names uv's resolver, client and installer. Their interface moves with every release and
-//! they are slow to compile, so everything that crosses this line is a value of ours; five handles stay opaque
+//! they are slow to compile, so everything that crosses this line is a value of ours; some handles stay opaque
 //! ([`Python`], [`Seam`], [`Resolved`]). The futures of uv stay inside as well: every function here blocks.
 //!
 //! - [`settings`](IndexSettings): where distributions come from.
 //! - [`Python`]: an interpreter and what it says of itself.
 //! - [`Seam`]: one process's view of the indexes; [`Seam::resolve`] gives [`Resolved`] with its [`Pin`]s,
-//!   [`Seam::fill`] makes an environment of it, [`Seam::sdist`] and [`Seam::download`] bring sources.
+//!   [`Seam::empty`] makes an environment for it, [`Seam::sdist`] and [`Seam::download`] bring sources.
 //! - [`SdistBuilder`]: the one way back up, for a build requirement that has no wheel.
 //! - [`direct`]: projects of the `uv_build` backend, built without an interpreter.
 
@@ -24,7 +24,7 @@ mod settings;
 pub use self::client::Seam;
 pub use self::context::{BuildFailure, SdistBuilder, SdistRequest};
 pub use self::error::{SeamError, SeamErrorKind};
-pub use self::install::{Filled, Links};
+pub use self::install::{Empty, Filled, Links};
 pub use self::python::{Python, discover, discover_all};
 pub use self::resolve::{Pin, PinForm, Resolved};
 pub use self::sdist::{Fetched, SdistChoice};

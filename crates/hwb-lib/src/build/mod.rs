@@ -20,8 +20,8 @@ pub use self::plan::{
     BackendOrigin, InterpreterReason, PlanReport, PlannedBackend, PlannedInterpreter, PlannedProject, Route,
 };
 pub use self::request::{
-    ArtifactKind, ArtifactReport, BuildReport, BuildRequest, ConfigValue, HookPath, Isolation, Network,
-    Outputs, Placement, Requested, Selection,
+    ArtifactKind, ArtifactReport, BuildReport, BuildRequest, ConfigValue, Environments, HookPath, Isolation,
+    Network, Outputs, Placement, Requested, Selection,
 };
 
 use crate::ambient::Ambient;
@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::event::{Event, EventSink};
 use crate::history::{self, Record};
 use crate::settings::Settings;
-use crate::world::World;
+use crate::world::{Terms, World};
 
 /// Builds what `request` asks for and writes it to the output folder.
 ///
@@ -95,12 +95,13 @@ impl Call<'_> {
     ) -> Result<T, Error> {
         let Self { request, settings, ambient, cancel } = self;
         let (sender, receiver) = mpsc::channel();
-        let limits = (request.network, request.timeout);
+        let BuildRequest { network, timeout, environments, .. } = *request;
+        let terms = Terms { network, timeout, environments };
         let request = settled(request, settings);
         std::thread::scope(|scope| {
             // One thread passes events on, so that they keep their order and builds never wait for a terminal.
             scope.spawn(move || receiver.into_iter().for_each(events));
-            let world = World::open(settings, ambient, cancel, limits, sender)?;
+            let world = World::open(settings, ambient, cancel, terms, sender)?;
             work(&world, &request)
         })
     }

@@ -27,6 +27,8 @@ pub struct BuildRequest {
     pub env: BTreeMap<String, String>,
     /// How the build is kept apart from the machine.
     pub isolation: Isolation,
+    /// Whether an environment of an earlier build may serve again.
+    pub environments: Environments,
     /// Whether hooks reach the network.
     pub network: Network,
     /// Where the backend runs.
@@ -103,6 +105,16 @@ pub enum Isolation {
     Venv,
     /// The interpreter as it is.
     None,
+}
+
+/// Whether an environment of an earlier build may serve again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Environments {
+    /// One of the same content may, behind a layer of this build's own that is forgotten.
+    #[default]
+    Kept,
+    /// Each build makes its own, and removes it.
+    Fresh,
 }
 
 /// Whether hooks reach the network.

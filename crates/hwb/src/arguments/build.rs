@@ -8,7 +8,8 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use hwb_ident::{ArchivePath, PackageName, SourceSpec};
 use hwb_lib::build::{
-    BuildRequest, ConfigValue, HookPath, Isolation, Network, Outputs, Placement, Requested, Selection,
+    BuildRequest, ConfigValue, Environments, HookPath, Isolation, Network, Outputs, Placement, Requested,
+    Selection,
 };
 use hwb_lib::settings::BuildSettings;
 use hwb_lib::{Ambient, Error, ErrorKind};
@@ -125,6 +126,9 @@ struct BackendArguments {
     /// Build in the tree itself, not in a snapshot of it
     #[arg(long)]
     in_place: bool,
+    /// Make the environment anew, instead of seeing a kept one of the same content through a private layer
+    #[arg(long)]
+    fresh_environment: bool,
     /// Call the hooks of `uv_build` too, instead of building in process
     #[arg(long)]
     force_pep517: bool,
