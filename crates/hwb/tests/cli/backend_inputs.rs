@@ -1,7 +1,7 @@
 //! What a backend is given: settings, variables, the time.
 
 use fs_err as fs;
-use hwb_testkit::{CommandContext, Project};
+use hwb_testkit::{CommandContext, Index, Project, Wheel, tiny_backend_wheel};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -167,10 +167,7 @@ fn the_time_is_the_source_s_or_the_user_s() {
 /// No secret is written anywhere: not to a log, a record, a report, a cache.
 #[test]
 fn secrets_do_not_land() {
-    let index = hwb_testkit::Index::builder()
-        .file(hwb_testkit::tiny_backend_wheel())
-        .credentials("me", "secret-value")
-        .serve();
+    let index = Index::builder().file(tiny_backend_wheel()).credentials("me", "secret-value").serve();
     let url = index.url_for("me", "secret-value");
     let context =
         context_with(&indexed_greeter().option("print", 1)).index(&index).env("UV_DEFAULT_INDEX", url);
@@ -194,8 +191,8 @@ fn secrets_do_not_land() {
 /// More build requirements than the project names, and fewer versions of them.
 #[test]
 fn requirements_of_the_user() {
-    let extra = |version| hwb_testkit::Wheel::new("extra", version).file("extra.py", "").build();
-    let index = hwb_testkit::Index::of([hwb_testkit::tiny_backend_wheel(), extra("1.0"), extra("2.0")]);
+    let extra = |version| Wheel::new("extra", version).file("extra.py", "").build();
+    let index = Index::of([tiny_backend_wheel(), extra("1.0"), extra("2.0")]);
     let context = context_with(&indexed_greeter().option("requires-for-wheel", vec!["extra"])).index(&index);
     let pins = |arguments: &[&str]| {
         let command = context.command(["build", "greeter", "--json", "-q"].iter().chain(arguments));
@@ -212,7 +209,7 @@ fn requirements_of_the_user() {
     error: failed to resolve `tiny-backend`
       caused by: In `--require-hashes` mode, all requirements must be pinned upfront with `==`, but found: `tiny-backend`
     ");
-    let backend = hwb_testkit::tiny_backend_wheel().sha256();
+    let backend = tiny_backend_wheel().sha256();
     let hashes = format!(
         "extra==1.0 --hash=sha256:{}\ntiny-backend==1.0 --hash=sha256:{backend}\n",
         extra("1.0").sha256()
@@ -259,7 +256,7 @@ fn indexes_and_folders() {
     let context = context_with(&indexed_greeter());
     let wheels = context.work().join("wheels");
     fs::create_dir(&wheels).unwrap();
-    hwb_testkit::tiny_backend_wheel().write_to(&wheels);
+    tiny_backend_wheel().write_to(&wheels);
     let build = |arguments: &[&str]| context.run(["build", "greeter", "-q"].iter().chain(arguments));
     assert_snapshot!(build(&["--no-index", "--find-links", "wheels"]), @"exit: 0");
     assert_snapshot!(build(&["--offline", "--find-links", "wheels"]), @"exit: 0");
@@ -278,4 +275,39 @@ fn indexes_and_folders() {
     assert_snapshot!(build(&["--offline", "--index-url", &url, "--cache-dir", "second"]), @"exit: 0");
     let metadata = member(&only_wheel(&context), "METADATA");
     assert!(metadata.contains("Name: greeter"), "{metadata}");
+}
+
+/// Credentials that are not in the URL, and versions that are too new.
+#[test]
+fn an_index_that_asks_who_is_there() {
+    let backend = tiny_backend_wheel();
+    let newer =
+        Wheel::new("tiny_backend", "2.0").file("tiny_backend.py", "raise SystemExit('too new')\n").build();
+    let index = Index::builder()
+        .file_uploaded(backend, "2020-01-01T00:00:00Z")
+        .file_uploaded(newer, "2024-01-01T00:00:00Z")
+        .credentials("me", "secret-value")
+        .serve();
+    let context = context_with(&indexed_greeter()).index(&index);
+    let build = |context: &CommandContext, cache: &str| {
+        let arguments = ["build", "greeter", "-q", "--exclude-newer", "2022-01-01", "--cache-dir", cache];
+        context.run(arguments).code
+    };
+    assert_eq!(build(&context, "first"), Some(5));
+    let netrc = format!("machine {} login me password secret-value\n", index.address().ip());
+    fs::write(context.home().join(".netrc"), netrc).unwrap();
+    assert_eq!(build(&context, "second"), Some(0));
+    assert_snapshot!(context.run(["build", "greeter", "-q"]), @r"
+    exit: 1
+    --- stderr
+      │ Traceback […]
+      │ SystemExit: too new
+      the whole log: [CACHE]/v1/logs/[LOG]
+    error: the backend `tiny_backend` cannot be imported: SystemExit: too new
+    ");
+    fs::remove_file(context.home().join(".netrc")).unwrap();
+    let named = format!("named={}", index.url());
+    let context = context.env("UV_INDEX", named).env("UV_INDEX_NAMED_USERNAME", "me");
+    let context = context.env("UV_INDEX_NAMED_PASSWORD", "secret-value");
+    assert_eq!(build(&context, "third"), Some(0));
 }

@@ -47,7 +47,7 @@ fn the_cache_is_measured_and_cleared() {
     exit: 2
     --- stderr
     error: the cache holds nothing of the kind `nothing`
-    hint: it holds environments, history, sources, tmp, uv
+    hint: it holds environments, history, records, sources, tmp, uv
     ");
     context.run(["cache", "prune", "--kind", "history"]).success();
     assert_eq!(context.run(["history", "--json"]).success().json(), json!([]));
