@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hwb_ident::{Digest, GuestPath, Hasher, HostPath};
 use hwb_sandbox::{Access, Cancel, Mount, SandboxError, Session};
-use hwb_store::{Slot, Store, StoreError};
+use hwb_store::{EntryKind, Slot, Store, StoreError};
 use hwb_uv::{Filled, Links, Pin, Python, Resolved, Seam, SeamError};
 
 use crate::bytecode::{self, Compiler};
@@ -22,34 +22,40 @@ pub enum Privacy {
     Copy,
 }
 
+/// Where a build sees its environment, if sessions can mount: the same on every machine.
+pub const ENVIRONMENT: &str = "/hwb/environment";
+
 /// An environment as one build sees it.
 #[derive(Debug)]
 pub struct Environment {
-    filled: Filled,
+    /// Where it is.
+    host: PathBuf,
+    /// As the build sees it.
+    seen: Filled,
     pins: Vec<Pin>,
     privacy: Privacy,
     _slot: Option<Slot>,
 }
 
 impl Environment {
-    /// Its directory.
+    /// Its directory, as the build sees it; so are the other paths.
     pub fn root(&self) -> &Path {
-        &self.filled.root
+        &self.seen.root
     }
 
     /// Its interpreter.
     pub fn python(&self) -> &Path {
-        &self.filled.python
+        &self.seen.python
     }
 
     /// Where its programs are.
     pub fn scripts(&self) -> &Path {
-        &self.filled.scripts
+        &self.seen.scripts
     }
 
     /// Where its packages are.
     pub fn site_packages(&self) -> &Path {
-        &self.filled.site_packages
+        &self.seen.site_packages
     }
 
     /// What is installed in it, by name.
@@ -61,7 +67,7 @@ impl Environment {
     pub fn mounts(&self) -> Vec<Mount> {
         match self.privacy {
             Privacy::Kept | Privacy::Fresh => vec![Mount {
-                host: HostPath::new(self.root()),
+                host: HostPath::new(&self.host),
                 guest: GuestPath::new(self.root()),
                 access: Access::Layered,
             }],
@@ -79,6 +85,15 @@ pub enum EnvironmentError {
     /// It could not be filled.
     #[error(transparent)]
     Fill(#[from] SeamError),
+    /// A script could not be given its permissions.
+    #[error("Failed to create venv: cannot set the permissions of `{}`", path.display())]
+    Script {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Its modules could not be compiled.
     #[error("Failed to create venv: its modules could not be compiled")]
     Compile(#[from] SandboxError),
@@ -112,23 +127,31 @@ pub fn make_environment(
     let store = workshop.store;
     let key = contents(python, resolved.pins());
     let pins = resolved.pins().to_vec();
-    let (filled, slot) = match privacy {
+    let (host, slot) = match privacy {
         Privacy::Kept => {
             let root = store.kept("environments", &key, |root| {
-                workshop.furnish(python, resolved, root, Links::Shared).map(drop)
+                let filled = workshop.furnish(python, resolved, root, Links::Shared)?;
+                move_scripts(&filled.scripts, root)
             })?;
-            (Filled::at(python, &root), None)
+            (root, None)
         }
         Privacy::Fresh => {
             let slot = store.slot("fresh", &key)?;
-            (workshop.furnish(python, resolved, slot.path(), Links::Shared)?, Some(slot))
+            let filled = workshop.furnish(python, resolved, slot.path(), Links::Shared)?;
+            move_scripts(&filled.scripts, slot.path())?;
+            (slot.path().to_path_buf(), Some(slot))
         }
         Privacy::Copy => {
             let slot = store.slot("copies", &key)?;
-            (workshop.furnish(python, resolved, slot.path(), Links::Private)?, Some(slot))
+            workshop.furnish(python, resolved, slot.path(), Links::Private)?;
+            (slot.path().to_path_buf(), Some(slot))
         }
     };
-    Ok(Environment { filled, pins, privacy, _slot: slot })
+    let seen = match privacy {
+        Privacy::Kept | Privacy::Fresh => Filled::at(python, Path::new(ENVIRONMENT)),
+        Privacy::Copy => Filled::at(python, &host),
+    };
+    Ok(Environment { host, seen, pins, privacy, _slot: slot })
 }
 
 impl Workshop<'_> {
@@ -150,6 +173,31 @@ impl Workshop<'_> {
         }
         Ok(filled)
     }
+}
+
+/// Makes the scripts of an environment name the place where builds see it. Each is written anew: it may be a file that
+/// the download cache has too.
+fn move_scripts(scripts: &Path, root: &Path) -> Result<(), EnvironmentError> {
+    let Some(root) = root.to_str() else { return Ok(()) };
+    for entry in hwb_store::walk_sorted(scripts).map_err(StoreError::from)? {
+        let EntryKind::File { .. } = entry.kind else { continue };
+        let path = scripts.join(&entry.path);
+        // Programs in machine code hold no path of an environment.
+        let Ok(text) = String::from_utf8(hwb_store::fs::read(&path).map_err(StoreError::from)?) else {
+            continue;
+        };
+        if text.contains(root) {
+            write_script(&path, &text.replace(root, ENVIRONMENT))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_script(path: &Path, text: &str) -> Result<(), EnvironmentError> {
+    let failed = |source| EnvironmentError::Script { path: path.to_path_buf(), source };
+    let permissions = fs_err::metadata(path).map_err(failed)?.permissions();
+    hwb_store::fs::write_atomic(path, text.as_bytes()).map_err(StoreError::from)?;
+    fs_err::set_permissions(path, permissions).map_err(failed)
 }
 
 /// What tells one environment from another: the interpreter, and every pin with its hashes.

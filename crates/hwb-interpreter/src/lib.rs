@@ -6,4 +6,6 @@ pub mod environment;
 
 mod bytecode;
 
-pub use self::environment::{Environment, EnvironmentError, Privacy, Workshop, make_environment};
+pub use self::environment::{
+    ENVIRONMENT, Environment, EnvironmentError, Privacy, Workshop, make_environment,
+};

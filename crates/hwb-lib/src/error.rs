@@ -220,7 +220,9 @@ impl From<EnvironmentError> for Error {
     fn from(error: EnvironmentError) -> Self {
         match error {
             EnvironmentError::Fill(error) => error.into(),
-            EnvironmentError::Place(_) => Self::new(ErrorKind::Machine, error),
+            EnvironmentError::Place(_) | EnvironmentError::Script { .. } => {
+                Self::new(ErrorKind::Machine, error)
+            }
             EnvironmentError::Compile(ref cause) => Self::new(sandbox_kind(cause), error),
         }
     }

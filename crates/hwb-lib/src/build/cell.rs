@@ -8,7 +8,7 @@ use hwb_build::environment::{HookEnvironment, Ingredients, hook_environment};
 use hwb_build::log::Log;
 use hwb_build::{Artifact, Hooks, HooksSpec, Project, diagnosis};
 use hwb_ident::{GuestPath, HostPath, PackageName, Requirement};
-use hwb_interpreter::{Environment, Privacy, Workshop, make_environment};
+use hwb_interpreter::{ENVIRONMENT, Environment, Privacy, Workshop, make_environment};
 use hwb_sandbox::{Access, Mount, Session};
 use hwb_store::Scratch;
 use hwb_uv::{Python, Seam, direct};
@@ -339,7 +339,7 @@ impl Site<'_> {
             epoch: self.tree.epoch,
             virtual_environment: Some((environment.root(), environment.scripts())),
             temporary: &stage.work.join(TEMPORARY),
-            renamed: &[(&stage.top, SOURCE), (environment.root(), "/hwb/environment"), (&stage.work, WORK)],
+            renamed: &[(&stage.top, SOURCE), (environment.root(), ENVIRONMENT), (&stage.work, WORK)],
         })
     }
 
