@@ -100,8 +100,6 @@ pub(crate) fn build_environment() -> BTreeMap<&'static str, &'static str> {
         ("PYTHONHASHSEED", "0"),
         ("TZ", "UTC"),
         ("LC_ALL", "C.UTF-8"),
-        // A peer that builds below this checkout must not take its repository for the project's.
-        ("GIT_DIR", "/nonexistent"),
     ])
 }
 
@@ -175,7 +173,7 @@ pub(crate) fn check_import(row: &Row, wheel: &Path, index: &Index, folder: &Path
         command.args(["install", "--quiet", "--no-input", "--root-user-action", "ignore"]);
         command
     };
-    capture(install().args(["--no-deps", "--no-index"]).arg(wheel))?;
+    capture(install().args(["--only-binary", ":all:", "--index-url", &index.url]).arg(wheel))?;
     if let Some(needed) = &row.import_needs {
         capture(install().args(["--only-binary", ":all:", "--index-url", &index.url, needed]))?;
     }

@@ -131,6 +131,8 @@ fn examine(
     command.args(["build", "--wheel", "--no-config", "--python", PYTHON, "--default-index", &index.url]);
     command.arg("--out-dir").arg(&theirs).arg(&sdist).envs(build_environment());
     command.env("UV_PYTHON_DOWNLOADS", "never").env("UV_CACHE_DIR", workspace.target.join("peers-cache"));
+    // The peer builds below this checkout, and must not take its repository for the project's.
+    command.env("GIT_CEILING_DIRECTORIES", &workspace.root);
     let by_uv = capture(&mut command).and_then(|_| only_wheel(&theirs));
     let end = |error: anyhow::Error| tail(&format!("{error:#}"), 12);
     let (by_hwb, by_uv) = match (by_hwb, by_uv) {
