@@ -86,12 +86,11 @@ fn variables_come_from_a_list() {
     }
     let text = serde_json::to_string(variables).unwrap();
     assert!(!text.contains("secret-value"), "{text}");
-    let names: Vec<_> = variables.keys().filter(|name| !PASSED.contains(&name.as_str())).cloned().collect();
-    let names = names.join("\n").replace("AARCH64", "[ARCH]").replace("X86_64", "[ARCH]");
-    assert_snapshot!(names, @r"
-    CARGO_TARGET_[ARCH]_UNKNOWN_LINUX_GNU_RUSTFLAGS
+    // Flags that map paths are there only where a build cannot stand at one path.
+    let is_flags = |name: &str| name == "CPPFLAGS" || name.ends_with("RUSTFLAGS");
+    let names = variables.keys().filter(|name| !PASSED.contains(&name.as_str()) && !is_flags(name));
+    assert_snapshot!(names.cloned().collect::<Vec<_>>().join("\n"), @r"
     CFLAGS
-    CPPFLAGS
     HOME
     LANG
     LC_ALL
@@ -111,7 +110,7 @@ fn variables_come_from_a_list() {
     {
         assert_eq!(variables[name], value, "{name}");
     }
-    assert!(variables["CFLAGS"].as_str().unwrap().starts_with("-O1 -ffile-prefix-map="), "{text}");
+    assert!(variables["CFLAGS"].as_str().unwrap().starts_with("-O1"), "{text}");
     assert_eq!(seen["umask"], 0o022);
     // What can change the wheel is named, never with its value.
     assert_snapshot!(report["artifacts"][0]["influences"], @r#"["AR","CARGO_HOME","CFLAGS","CMAKE_ARGS","GOPROXY","NO_PROXY","PKG_CONFIG_PATH","RUSTUP_HOME","SETUPTOOLS_SCM_PRETEND_VERSION_FOR_GREETER"]"#);

@@ -83,7 +83,7 @@ fn a_signal_ends_a_build() {
             let said = context.filtered(&said[said.find("error: ").unwrap()..]);
             insta::assert_snapshot!(said, @r"
             error: failed to run `build_wheel`
-              caused by: `[CACHE]/v1/environments/[KEY]/bin/python` was interrupted
+              caused by: `[ENVIRONMENT]/bin/python` was interrupted
             ");
         }
     }

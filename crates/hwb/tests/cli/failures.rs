@@ -454,7 +454,7 @@ fn a_hook_takes_too_long() {
     --- stderr
       the whole log: [CACHE]/v1/logs/[LOG]
     error: failed to run `build_wheel`
-      caused by: `[CACHE]/v1/environments/[KEY]/bin/python` was stopped after [TIME]
+      caused by: `[ENVIRONMENT]/bin/python` was stopped after [TIME]
     ");
 }
 

@@ -35,7 +35,8 @@ fn context() -> CommandContext {
         .filter(r" at \S+/bin/python[^\s:]*", " at [PYTHON]")
         .filter(r"(?m)^  │ Traceback \(most recent call last\):\n(  │  .*\n)+", "  │ Traceback […]\n")
         .filter(r"logs/\d+-[0-9a-f]{12}\.log", "logs/[LOG]")
-        .filter(r"environments/[0-9a-f]{12}(/\d+)?", "environments/[KEY]")
+        // Where this machine lets nothing be mounted, an environment stands in the cache.
+        .filter(r"`[^`\s]*/(hwb/environment|(copies|fresh)/[0-9a-f]{12}/\d+)/", "`[ENVIRONMENT]/")
 }
 
 /// A place with a project in the folder `greeter`.
