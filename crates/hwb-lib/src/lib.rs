@@ -4,12 +4,9 @@
 //!
 //! - [`ambient`]: what a face captures of the world, once.
 //! - [`settings`]: files, variables and arguments merged into settled settings, each with its origin.
-//! - [`build`]: one call builds wheels and sdists; [`source`] brings the tree, [`environment`] the interpreter
-//!   with what the backend needs, [`artifact`] checks, writes and publishes what came out.
-//! - [`verify`]: a wheel is built again elsewhere and compared.
-//! - [`inspect`], [`python`], [`history`], [`cache`]: what there is to be seen of artifacts, interpreters, earlier
-//!   builds and the store.
-//! - [`schema`]: the documents of `--json` and their schemas.
+//! - [`build`]: one call builds wheels and sdists. Inside, `source` brings the tree, `build::cell` makes the
+//!   environment and calls the hooks, `artifact` checks, writes and publishes what came out.
+//! - [`verify`]: builds again, and compares.
 //! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
 
 pub mod ambient;

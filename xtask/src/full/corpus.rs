@@ -118,10 +118,10 @@ fn examine(
     row: &Row,
 ) -> anyhow::Result<Finding> {
     let sdist = index.sdist(row, &workspace.target.join("corpus"))?;
-    let place = workspace.target.join("full/corpus").join(&row.name);
-    if place.exists() {
-        fs_err::remove_dir_all(&place)?;
-    }
+    // The peer builds in its output folder. Below this checkout its backends would find our repository and our Cargo
+    // workspace, and take them for the project's.
+    let folder = tempfile::tempdir()?;
+    let place = folder.path();
     let (ours, theirs) = (place.join("hwb"), place.join("uv"));
     fs_err::create_dir_all(&ours)?;
     fs_err::create_dir_all(&theirs)?;
@@ -131,8 +131,6 @@ fn examine(
     command.args(["build", "--wheel", "--no-config", "--python", PYTHON, "--default-index", &index.url]);
     command.arg("--out-dir").arg(&theirs).arg(&sdist).envs(build_environment());
     command.env("UV_PYTHON_DOWNLOADS", "never").env("UV_CACHE_DIR", workspace.target.join("peers-cache"));
-    // The peer builds below this checkout, and must not take its repository for the project's.
-    command.env("GIT_CEILING_DIRECTORIES", &workspace.root);
     let by_uv = capture(&mut command).and_then(|_| only_wheel(&theirs));
     let end = |error: anyhow::Error| tail(&format!("{error:#}"), 12);
     let (by_hwb, by_uv) = match (by_hwb, by_uv) {
@@ -142,7 +140,7 @@ fn examine(
         (Err(error), Err(_)) => return Ok(Finding::Neither { said: end(error) }),
     };
     let mut how = compare::wheels(&by_hwb, &by_uv)?;
-    if let Err(error) = check_import(row, &by_hwb, index, &place) {
+    if let Err(error) = check_import(row, &by_hwb, index, place) {
         how.push(format!("import: {}", last_line(&format!("{error:#}"))));
     }
     let wheel = file_name(&by_hwb);
