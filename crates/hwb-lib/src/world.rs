@@ -102,7 +102,7 @@ impl World {
     /// A view of the indexes for the calling thread; `chain` names the builds that wait for it.
     pub(crate) fn seam(self: &Arc<Self>, chain: &[PackageName]) -> Result<Seam, Error> {
         let builder = Arc::new(NestedBuilder::new(Arc::clone(self), chain));
-        Ok(Seam::open(&self.store.uv_cache(), &self.index, builder)?)
+        Ok(Seam::open(&self.store.uv_cache(), &self.index, builder, chain)?)
     }
 
     /// Starts a session that sees `mounts` besides the host's files.

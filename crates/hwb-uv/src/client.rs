@@ -54,7 +54,8 @@ pub(crate) fn initialise() {
 
 impl Seam {
     /// Opens the download cache below `cache` and settles where distributions come from. `builder` is asked for
-    /// the wheel of a requirement that the index has only as an sdist.
+    /// the wheel of a requirement that the index has only as an sdist, but never for those `in_progress`: their
+    /// builds wait for what is resolved here.
     ///
     /// # Errors
     ///
@@ -63,6 +64,7 @@ impl Seam {
         cache: &Path,
         settings: &IndexSettings,
         builder: Arc<dyn SdistBuilder>,
+        in_progress: &[PackageName],
     ) -> Result<Self, SeamError> {
         initialise();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,7 +77,7 @@ impl Seam {
         Ok(Self {
             cache,
             locations: locations(settings)?,
-            build_options: build_options(settings)?,
+            build_options: build_options(settings, in_progress)?,
             exclude_newer: exclude_newer(settings)?,
             settings: settings.clone(),
             concurrency: Concurrency::default(),
@@ -195,7 +197,7 @@ fn redact(text: &str) -> String {
     }
 }
 
-fn build_options(settings: &IndexSettings) -> Result<BuildOptions, SeamError> {
+fn build_options(settings: &IndexSettings, in_progress: &[PackageName]) -> Result<BuildOptions, SeamError> {
     let packages = settings
         .no_binary
         .iter()
@@ -208,7 +210,12 @@ fn build_options(settings: &IndexSettings) -> Result<BuildOptions, SeamError> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let no_binary = if packages.is_empty() { NoBinary::None } else { NoBinary::from_args(None, packages) };
-    Ok(BuildOptions::new(no_binary, NoBuild::None))
+    // uv holds a lock on an sdist while it is built: asking for the same one again, further down, would wait for ever.
+    let no_build = match in_progress {
+        [] => NoBuild::None,
+        names => NoBuild::from_args(None, names.to_vec()),
+    };
+    Ok(BuildOptions::new(no_binary, no_build))
 }
 
 fn exclude_newer(settings: &IndexSettings) -> Result<ExcludeNewer, SeamError> {

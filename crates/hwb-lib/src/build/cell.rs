@@ -11,7 +11,7 @@ use hwb_ident::{GuestPath, HostPath, PackageName, Requirement};
 use hwb_interpreter::{ENVIRONMENT, Environment, Privacy, Workshop, make_environment};
 use hwb_sandbox::{Access, Mount, Session};
 use hwb_store::Scratch;
-use hwb_uv::{Python, Seam, direct};
+use hwb_uv::{Python, Seam, SeamError, direct};
 use serde_json::Value;
 
 use crate::build::{HookPath, Isolation, Placement};
@@ -273,7 +273,9 @@ impl Site<'_> {
         requirements: &[Requirement],
         phases: &mut Phases<'_>,
     ) -> Result<Environment, Error> {
-        let resolved = phases.run(Phase::Resolve, || Ok(self.seam.resolve(self.python, requirements)?))?;
+        let resolved = phases.run(Phase::Resolve, || {
+            self.seam.resolve(self.python, requirements).map_err(|error| self.in_progress(error))
+        })?;
         phases.run(Phase::Environment, || {
             let mut session = self.world.session(Vec::new())?;
             let workshop = Workshop {
@@ -284,6 +286,16 @@ impl Site<'_> {
             };
             Ok(make_environment(workshop, self.python, &resolved, self.world.privacy())?)
         })
+    }
+
+    /// Says which builds wait for this one: that may be why nothing can be resolved.
+    fn in_progress(&self, error: SeamError) -> Error {
+        let chain: Vec<_> = self.order.inputs.chain.iter().map(ToString::to_string).collect();
+        if chain.is_empty() {
+            return error.into();
+        }
+        let waiting = InProgress { chain: chain.join(" → "), source: error };
+        Error::new(ErrorKind::Resolution, waiting)
     }
 
     /// What the backend asks for and the environment does not satisfy already.
@@ -382,6 +394,15 @@ impl Site<'_> {
         hooks.finish(log)?;
         Ok(file)
     }
+}
+
+/// Nothing could be resolved for a build that others wait for.
+#[derive(Debug, thiserror::Error)]
+#[error("while `{chain}` is being built, none of which can be built once more for itself")]
+struct InProgress {
+    chain: String,
+    #[source]
+    source: SeamError,
 }
 
 /// The log of a build cannot be written.
