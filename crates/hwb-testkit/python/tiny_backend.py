@@ -224,7 +224,7 @@ def _compile(settings):
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     output = os.path.abspath("_native" + suffix)
     compiler = os.environ.get("CC", "cc").split()
-    flags = os.environ.get("CFLAGS", "").split()
+    flags = os.environ.get("CPPFLAGS", "").split() + os.environ.get("CFLAGS", "").split()
     include = "-I" + sysconfig.get_path("include")
     command = compiler + flags + ["-shared", "-fPIC", "-g", include, settings["extension"], "-o", output]
     subprocess.run(command, check=True)

@@ -548,12 +548,13 @@ fn a_wheel_that_is_not_what_was_planned() {
 #[test]
 fn a_header_or_a_compiler_is_missing() {
     let project = greeter().extension("#include <ffi.h>\n#include <odd/thing.h>\n");
-    let context = context_with(&project).filter(r"(?m)^  │ .*\n", "").filter(r"\['cc', .*\]", "[…]");
+    let context =
+        context_with(&project).filter(r"(?m)^  │ .*\n", "").filter(r"Command '\['cc', .*", "Command […]");
     assert_snapshot!(context.run(["build", "greeter", "-q", "--env", "CFLAGS=-nostdinc"]), @r"
     exit: 1
     --- stderr
       the whole log: [CACHE]/v1/logs/[LOG]
-    error: `build_wheel` of the backend `tiny_backend` failed: CalledProcessError: Command '[…]' returned non-zero exit status 1.
+    error: `build_wheel` of the backend `tiny_backend` failed: CalledProcessError: Command […]
     hint: install the header `ffi.h` (Debian: `libffi-dev`; Fedora: `libffi-devel`; Alpine: `libffi-dev`)
     ");
     assert_snapshot!(context.run(["build", "greeter", "-q", "--env", "CC=/nonexistent/gcc"]), @r"

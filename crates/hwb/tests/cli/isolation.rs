@@ -1,7 +1,6 @@
 //! What a backend cannot reach, whatever it tries.
 
 use hwb_testkit::{CommandContext, Index, tiny_backend_wheel};
-use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::{context_with, greeter, index, indexed_greeter, member, only_wheel, remains, seen};
@@ -71,7 +70,7 @@ fn no_network_means_no_network() {
     let outcome = context.run(["build", "greeter", "-q", "--network", "none"]);
     match outcome.code {
         Some(0) => assert_eq!(reached().split(':').next(), Some("refused")),
-        Some(7) => assert_snapshot!(outcome, @""),
+        Some(7) => assert!(outcome.stderr.contains("cannot enforce a build without network"), "{outcome}"),
         code => panic!("{code:?}: {outcome}"),
     }
     project.pyproject("[tool.hwb.build]\nnetwork = \"none\"\n").write_to(&context.work().join("greeter"));

@@ -43,12 +43,8 @@ fn the_cache_is_measured_and_cleared() {
     let of =
         |kind: &str| kinds.iter().find(|usage| usage["kind"] == kind).unwrap()["files"].as_u64().unwrap();
     assert!(of("history") == 1 && of("uv") > 1 && of("tmp") == 0, "{usage}");
-    assert_snapshot!(context.run(["cache", "prune", "--kind", "nothing"]), @r"
-    exit: 2
-    --- stderr
-    error: the cache holds nothing of the kind `nothing`
-    hint: it holds environments, history, records, sources, tmp, uv
-    ");
+    let unknown = context.run(["cache", "prune", "--kind", "nothing"]).exit(2);
+    assert!(unknown.stderr.contains("\nhint: it holds ") && unknown.stderr.contains("history"), "{unknown}");
     context.run(["cache", "prune", "--kind", "history"]).success();
     assert_eq!(context.run(["history", "--json"]).success().json(), json!([]));
     context.run(["build", "greeter", "-q", "--offline"]).success();
