@@ -272,6 +272,22 @@ fn a_build_requirement_without_a_wheel() {
     ");
 }
 
+/// Requirements that exist only as sdists, each of which needs the other to be built.
+#[test]
+fn a_build_requirement_that_needs_itself() {
+    let circle = |name, other| Project::new(name, "1.0").build_requires(other).sdist();
+    let index = Index::of([tiny_backend_wheel(), circle("hen", "egg"), circle("egg", "hen")]);
+    let context = context_with(&indexed_greeter().build_requires("hen")).index(&index);
+    assert_snapshot!(context.run(["build", "greeter", "-q"]), @r"
+    exit: 5
+    --- stderr
+    error: failed to fetch the build requirements
+      caused by: Failed to build `hen==1.0`
+      caused by: failed to fetch the build requirements: Failed to build `egg==1.0`: while `hen → egg` is being built, none of which can be built once more for itself: failed to resolve `tiny-backend`, `hen`: Because hen==1.0 has no usable wheels and only hen==1.0 is available, we can conclude that all versions of hen cannot be used.
+        And because you require hen, we can conclude that your requirements are unsatisfiable.
+    ");
+}
+
 fn sdist_tree(project: &Project) -> Tree {
     project.tree().file("PKG-INFO", project.pkg_info())
 }
