@@ -25,6 +25,9 @@ use self::projects::Project;
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tool {
+    /// With an environment that is made anew.
+    HwbFresh,
+    /// As it is without flags.
     Hwb,
     Uv,
     Build,
@@ -60,8 +63,9 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
     };
     let file_system = capture(program("stat").args(["-f", "-c", "%T"]).arg(&arena.place))?;
     let body = format!(
-        "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm, a \
-         fresh environment for every build.\n\n{body}",
+        "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm. \
+         `fresh`: hwb makes the environment anew for every build, as uv and build do (`--fresh-environment`); \
+         `kept`: what it does by itself, a private layer over one of the same content.\n\n{body}",
         options.rounds,
         arena.peers.versions,
         file_system.trim()
@@ -105,15 +109,16 @@ fn serve_wheels(folder: &Path, from: &fetch::Index) -> anyhow::Result<Index> {
 
 fn small_projects(arena: &Arena, options: &BenchOptions) -> anyhow::Result<String> {
     let mut text = String::from(
-        "| project | hwb ms | uv ms | build ms | bare hooks ms | hwb/uv | hwb/build | overhead hwb/uv |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| project | fresh ms | kept ms | uv ms | build ms | bare hooks ms | fresh/uv | kept/uv | fresh/build \
+         | overhead fresh/uv | overhead kept/uv |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for project in projects::small() {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == project.name) {
             continue;
         }
         let ready = ready_environment(arena, &project)?;
-        let tools = [Tool::Hwb, Tool::Uv, Tool::Build, Tool::Bare];
+        let tools = [Tool::HwbFresh, Tool::Hwb, Tool::Uv, Tool::Build, Tool::Bare];
         let medians = measure(options.rounds, &tools, |tool| one_run(arena, &project, &ready, tool))?;
         let row = row(project.name, &medians);
         println!("{row}");
@@ -125,13 +130,19 @@ fn small_projects(arena: &Arena, options: &BenchOptions) -> anyhow::Result<Strin
 
 fn row(name: &str, medians: &BTreeMap<Tool, f64>) -> String {
     let of = |tool: Tool| medians.get(&tool).copied().unwrap_or(f64::NAN);
-    let (hwb, uv, build, bare) = (of(Tool::Hwb), of(Tool::Uv), of(Tool::Build), of(Tool::Bare));
+    let (fresh, kept) = (of(Tool::HwbFresh), of(Tool::Hwb));
+    let (uv, build, bare) = (of(Tool::Uv), of(Tool::Build), of(Tool::Bare));
     // A backend that uv runs in process never starts Python: there is no overhead to speak of.
-    let overhead = if uv > bare { format!("{:.2}", (hwb - bare) / (uv - bare)) } else { "none".to_owned() };
+    let overhead = |hwb: f64| {
+        if uv > bare { format!("{:.2}", (hwb - bare) / (uv - bare)) } else { "none".to_owned() }
+    };
     format!(
-        "| {name} | {hwb:.0} | {uv:.0} | {build:.0} | {bare:.0} | {:.2} | {:.2} | {overhead} |",
-        hwb / uv,
-        hwb / build,
+        "| {name} | {fresh:.0} | {kept:.0} | {uv:.0} | {build:.0} | {bare:.0} | {:.2} | {:.2} | {:.2} | {} | {} |",
+        fresh / uv,
+        kept / uv,
+        fresh / build,
+        overhead(fresh),
+        overhead(kept),
     )
 }
 
@@ -188,7 +199,7 @@ fn one_run(arena: &Arena, project: &Project, ready: &Path, tool: Tool) -> anyhow
     fs_err::create_dir_all(&out)?;
     let mut command = match tool {
         Tool::Bare => bare_hooks(project, ready, &source, &out),
-        Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, tool, &source, &out),
+        Tool::HwbFresh | Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, tool, &source, &out),
     };
     timed(arena, &mut command, &out)
 }
@@ -214,10 +225,13 @@ fn frontend(arena: &Arena, tool: Tool, source: &Path, out: &Path) -> Command {
     let url = arena.index.url();
     let cache = arena.place.join("cache").join(format!("{tool:?}"));
     match tool {
-        Tool::Hwb => {
+        Tool::HwbFresh | Tool::Hwb => {
             let mut command = program(&arena.hwb);
             command.arg("build").arg(source).arg("-o").arg(out).arg("--python").arg(&arena.python);
             command.args(["--index-url", &url, "--cache-dir"]).arg(cache);
+            if tool == Tool::HwbFresh {
+                command.arg("--fresh-environment");
+            }
             command
         }
         Tool::Uv => {
