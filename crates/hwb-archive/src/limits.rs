@@ -26,6 +26,6 @@ impl Limits {
 impl Default for Limits {
     /// Room for every real source distribution and wheel, and for no bomb.
     fn default() -> Self {
-        Self { entries: 200_000, entry_bytes: 4 << 30, total_bytes: 8 << 30, ratio: 1_000 }
+        Self { entries: 200_000, entry_bytes: 4 << 30, total_bytes: 4 << 30, ratio: 200 }
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use hwb_ident::{GuestPath, Requirement};
-use hwb_sandbox::{Cancel, Control, ExecSpec, Running, SandboxError, Session};
+use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Running, SandboxError, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -320,7 +320,7 @@ impl<'a> Hooks<'a> {
         send(running.as_mut(), &request);
         let Some(answer) = running.answer(self.cancel, deadline, log).map_err(run)? else {
             let status = running.wait(self.cancel, deadline, log).map_err(run)?;
-            return Err(HookError::Died { hook, how: format!("ended without an answer ({status:?})") });
+            return Err(HookError::Died { hook, how: describe_end(status) });
         };
         let is_end = |answer: &[u8]| matches!(serde_json::from_slice(answer), Ok(Answer::Ended { .. }));
         if is_end(&answer) {
@@ -369,6 +369,13 @@ fn line(message: &impl Serialize) -> Vec<u8> {
 fn send(running: &mut dyn Running, request: &[u8]) {
     if let Some(stdin) = running.stdin() {
         let _ended = stdin.write_all(request).and_then(|()| stdin.flush());
+    }
+}
+
+fn describe_end(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exited with code {code} and without an answer"),
+        ExitStatus::Signal(signal) => format!("was killed by signal {signal}"),
     }
 }
 

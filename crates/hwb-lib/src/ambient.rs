@@ -28,7 +28,8 @@ impl Ambient {
 
     /// `path` as it is seen from the working directory.
     pub fn absolute(&self, path: &Path) -> PathBuf {
-        self.cwd.join(path)
+        // Going through the components drops every `.`.
+        self.cwd.join(path).components().collect()
     }
 
     /// Where the user's settings are: `$XDG_CONFIG_HOME`, else `~/.config`.

@@ -94,6 +94,16 @@ pub enum SeamError {
         /// What came.
         found: String,
     },
+    /// The index offers another file than the constraints demand.
+    #[error("the index offers `{what}` with the digest {found}, and the build constraints demand {expected}")]
+    Demanded {
+        /// Which distribution.
+        what: String,
+        /// What the constraints say.
+        expected: String,
+        /// What the index says.
+        found: String,
+    },
     /// A requirement has no pin with a hash although `--require-hashes` was given.
     #[error("`--require-hashes` is set, and `{0}` has no hash among the build constraints")]
     Unhashed(String),
@@ -135,6 +145,7 @@ impl SeamError {
             | Self::Resolve { .. }
             | Self::Fetch { .. }
             | Self::Hash { .. }
+            | Self::Demanded { .. }
             | Self::NoSdist { .. } => SeamErrorKind::Resolution,
             Self::Cache { .. } | Self::Client(_) | Self::Environment { .. } => SeamErrorKind::Environment,
             Self::Direct { .. } => SeamErrorKind::Build,

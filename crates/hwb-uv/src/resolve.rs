@@ -122,11 +122,39 @@ impl Seam {
         let output = self.block_on(resolver.resolve()).map_err(fail)?;
         let resolution = Resolution::from(output);
         let pins = pins(&resolution);
+        self.check_hashes(&constraints, &pins)?;
         let hashes = match hasher {
             HashStrategy::None | HashStrategy::Generate(_) => promised_hashes(&resolution),
             demanded @ (HashStrategy::Verify(_) | HashStrategy::Require(_)) => demanded,
         };
         Ok(Resolved { resolution, hashes, pins })
+    }
+
+    /// Compares what the constraints demand with what the index says, before anything is taken: an environment that
+    /// was made earlier is not downloaded again, and would not be compared later.
+    fn check_hashes(
+        &self,
+        constraints: &[(Requirement, Vec<HashDigest>)],
+        pins: &[Pin],
+    ) -> Result<(), SeamError> {
+        for pin in pins {
+            let demanded: Vec<String> = constraints
+                .iter()
+                .filter(|(requirement, _)| requirement.name == pin.name)
+                .filter(|(requirement, _)| pinned_version(requirement).as_ref() == Some(&pin.version))
+                .flat_map(|(_, hashes)| hashes.iter().map(ToString::to_string))
+                .collect();
+            let what = || format!("{}=={}", pin.name, pin.version);
+            if demanded.is_empty() && self.settings.hashes == Hashes::Required {
+                return Err(SeamError::Unhashed(what()));
+            }
+            let is_one_of_them = pin.hashes.iter().any(|hash| demanded.contains(hash));
+            if !demanded.is_empty() && !pin.hashes.is_empty() && !is_one_of_them {
+                let (expected, found) = (demanded.join(" or "), pin.hashes.join(", "));
+                return Err(SeamError::Demanded { what: what(), expected, found });
+            }
+        }
+        Ok(())
     }
 
     /// The build constraints with their hashes.

@@ -98,6 +98,8 @@ pub(crate) fn build_tree(
     let out_dir = world.ambient.absolute(&request.out_dir);
     let cells = Cells::after(phases.cell());
     let job = Job { world, request, inputs: &inputs, out_dir: &out_dir, cells: &cells };
+    // First, as its messages name the source as its user knows it.
+    tree.read_project()?;
     let workspace = Workspace::read(&tree.project)?;
     let members = workspace::select(workspace.as_ref(), &request.selection)?;
     let admit = |tree: &Tree| match &workspace {

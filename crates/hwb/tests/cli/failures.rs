@@ -86,7 +86,7 @@ fn a_hook_ends_otherwise() {
     exit: 1
     --- stderr
       the whole log: [CACHE]/v1/logs/[LOG]
-    error: the process of `build_wheel` ended without an answer (Signal(9))
+    error: the process of `build_wheel` was killed by signal 9
     ");
     assert_snapshot!(fail(&failing("build_wheel", "garbage"), &[]), @r#"
     exit: 1
@@ -104,7 +104,7 @@ fn a_hook_ends_otherwise() {
     exit: 1
     --- stderr
       the whole log: [CACHE]/v1/logs/[LOG]
-    error: the process of `get_requires_for_build_wheel` ended without an answer (Signal(9))
+    error: the process of `get_requires_for_build_wheel` was killed by signal 9
     ");
     // The same where hooks are forked.
     let index = index();
@@ -208,7 +208,7 @@ fn pyproject_toml_is_wrong() {
     assert_snapshot!(fail("[build-system\n"), @r"
     exit: 4
     --- stderr
-    error: `[CACHE]/v1/sources/[SHORT]/0/tree/pyproject.toml` is not a valid `pyproject.toml`
+    error: `[WORK]/greeter/pyproject.toml` is not a valid `pyproject.toml`
       caused by: TOML parse error at line 1, column 14
           |
         1 | [build-system
@@ -246,12 +246,8 @@ fn pyproject_toml_is_wrong() {
     assert_snapshot!(fail("[project]\nname = '-'\nversion = '1'\n"), @r#"
     exit: 4
     --- stderr
-    error: `[CACHE]/v1/sources/[SHORT]/0/tree/pyproject.toml` is not a valid `pyproject.toml`
-      caused by: TOML parse error at line 2, column 8
-          |
-        2 | name = '-'
-          |        ^^^
-        Not a valid package or extra name: "-". Names must start and end with a letter or digit and may only contain -, _, ., and alphanumeric characters.
+    error: `project.name` in `[WORK]/greeter/pyproject.toml` has `-`, which is not valid
+      caused by: Not a valid package or extra name: "-". Names must start and end with a letter or digit and may only contain -, _, ., and alphanumeric characters.
     "#);
 }
 
@@ -267,7 +263,7 @@ fn there_is_no_project() {
     assert_snapshot!(context.run(["build", "-q"]), @r"
     exit: 4
     --- stderr
-    error: `[WORK]/.` holds no Python project: neither `pyproject.toml` nor `setup.py` is there
+    error: `[WORK]` holds no Python project: neither `pyproject.toml` nor `setup.py` is there
     ");
     assert_snapshot!(context.run(["build", "/nonexistent/project", "-q"]), @r"
     exit: 4
