@@ -170,6 +170,13 @@ impl LockFile {
     }
 }
 
+/// Whether making `directory` failed only because a neighbour made or removed it at the same moment.
+fn is_race(error: &FsError, directory: &Path) -> bool {
+    let FsError::Create { source, .. } = error else { return false };
+    let came_or_went = matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound);
+    came_or_went && std::fs::symlink_metadata(directory).map_or(true, |there| there.is_dir())
+}
+
 /// A directory and the lock that makes it ours.
 #[derive(Debug)]
 struct Claim {
@@ -183,7 +190,10 @@ impl Claim {
         fs::remove_tree(&self.path)?;
         let above = self.path.parent().unwrap_or(Path::new("/"));
         loop {
-            fs::create_directory(above)?;
+            match fs::create_directory(above) {
+                Err(error) if is_race(&error, above) => continue,
+                made => made?,
+            }
             match std::fs::DirBuilder::new().mode(mode).create(&self.path) {
                 Ok(()) => break,
                 // A neighbour removed the empty directory above between our two steps.
