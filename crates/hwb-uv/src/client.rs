@@ -46,6 +46,11 @@ impl std::fmt::Debug for Seam {
     }
 }
 
+/// The index that uv knows by itself.
+pub fn default_index() -> String {
+    uv_distribution_types::PYPI_URL.to_string()
+}
+
 /// Sets what the uv crates read from process-wide state; the first call counts.
 pub(crate) fn initialise() {
     static ONCE: Once = Once::new();

@@ -21,7 +21,7 @@ mod resolve;
 mod sdist;
 mod settings;
 
-pub use self::client::Seam;
+pub use self::client::{Seam, default_index};
 pub use self::context::{BuildFailure, SdistBuilder, SdistRequest};
 pub use self::error::{SeamError, SeamErrorKind};
 pub use self::install::{Empty, Filled, Links};

@@ -51,7 +51,7 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
 /// What holds where nobody says anything, so that it is shown too; the defaults of the types are the same.
 fn built_in() -> [(Key, Value); 9] {
     [
-        (Key::IndexUrl, text("https://pypi.org/simple")),
+        (Key::IndexUrl, text(&hwb_uv::default_index())),
         (Key::NoIndex, false.into()),
         (Key::Offline, false.into()),
         (Key::IndexStrategy, word(&STRATEGIES, Strategy::default())),

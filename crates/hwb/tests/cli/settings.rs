@@ -25,10 +25,11 @@ fn write(context: &CommandContext, path: &str, text: &str) {
 #[test]
 fn what_is_built_in() {
     // No file of pip's is read then, not even that of the machine.
-    let context = context().env("PIP_CONFIG_FILE", "/dev/null");
+    let context =
+        context().env("PIP_CONFIG_FILE", "/dev/null").filter(r#""https://.*/simple""#, "[DEFAULT INDEX]");
     assert_snapshot!(shown(&context.env_remove("UV_DEFAULT_INDEX"), &[], &[]), @r#"
     cache-dir "[CACHE]" HWB_CACHE_DIR
-    index-url "https://pypi.org/simple" built in
+    index-url [DEFAULT INDEX] built in
     no-index false built in
     offline false built in
     index-strategy "first-index" built in
