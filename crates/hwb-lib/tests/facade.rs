@@ -141,7 +141,7 @@ fn a_plan_says_what_and_why() {
     for expect in [
         "source          ",
         "digest          sha256:",
-        "isolation       venv: a fresh environment",
+        "isolation       venv: an environment of its own",
         "time            1980-01-01T00:00:00Z (315532800): a directory has no time of its own",
         "variables       CFLAGS can change what is built",
         "  backend       tiny_backend: `build-backend` says so",

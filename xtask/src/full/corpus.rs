@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use hwb_testkit::Artifact;
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
@@ -77,7 +78,9 @@ pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Resul
     {
         println!("not installed, so what needs it will fail: {package}");
     }
-    let path = workspace.target.join("full/corpus.json");
+    // What another binary gave says nothing of this one.
+    let digest = Artifact::new("hwb", fs_err::read(&hwb)?).sha256();
+    let path = workspace.target.join(format!("full/corpus-{digest}.json"));
     let mut findings = if selection.again { BTreeMap::new() } else { load(&path) };
     for row in corpus.rows.iter().filter(|row| selection.wants(row)) {
         let key = format!("{}-{}", row.name, row.version);

@@ -301,7 +301,7 @@ impl PlanReport {
         };
         lines.add("output", &format!("{outputs}, to {}", self.out_dir.display()));
         let isolation = match self.isolation {
-            Isolation::Venv => "venv: a fresh environment",
+            Isolation::Venv => "venv: an environment of its own",
             Isolation::None => "none: the interpreter as it is",
         };
         lines.add("isolation", isolation);

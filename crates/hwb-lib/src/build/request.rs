@@ -100,7 +100,7 @@ pub enum ConfigValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
-    /// A fresh environment of its own.
+    /// An environment of its own.
     #[default]
     Venv,
     /// The interpreter as it is.

@@ -1,4 +1,4 @@
-//! Git metadata for a copy of a working tree: readable, and not writable.
+//! Git metadata for a copy of a working tree. hwb writes nothing to the repository; a backend that runs git still could.
 
 use std::path::Path;
 

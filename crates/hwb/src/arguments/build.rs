@@ -114,7 +114,7 @@ struct BackendArguments {
     /// A variable for the backend; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
     env: Vec<Pair>,
-    /// How the build is kept apart: in a fresh environment, or not at all
+    /// How the build is kept apart: in an environment of its own, or not at all
     #[arg(long, value_name = "HOW", value_parser = IsolationParser)]
     isolation: Option<Isolation>,
     /// The same as --isolation none

@@ -288,7 +288,7 @@ fn a_plan_is_shown_and_nothing_is_built() {
     digest          sha256:[DIGEST]
     built           in a snapshot of it
     output          a wheel, straight from the source, to [WORK]/dist
-    isolation       venv: a fresh environment
+    isolation       venv: an environment of its own
     network         as the host has it
     time            [DATE] (315532800): a directory has no time of its own
     variables       none that can change what is built
