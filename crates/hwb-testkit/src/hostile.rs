@@ -1,21 +1,41 @@
 //! Archives that nobody should unpack, and wheels that nobody should install.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::command::Outcome;
 use crate::project::Project;
 use crate::tree::{Artifact, Entry, Tree};
 use crate::wheel::{Member, Wheel, central_header, zip};
 
-/// How the artifact is offered to hwb, and so which exit code is right.
+/// How the artifact comes to hwb, and so which exit code is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer {
-    /// `hwb build FILE`: a source that is refused, exit code 4.
+    /// As a source that is refused, exit code 4.
     Source,
-    /// `hwb inspect FILE`: a wheel that fails its check, exit code 6.
+    /// As what a backend made: a wheel that fails its check, exit code 6.
     Wheel,
+}
+
+impl Offer {
+    /// Whether `hwb build --quiet` ended as it must: the right exit code and one line of error with its causes, and
+    /// nothing beside it.
+    pub fn is_refusal(self, outcome: &Outcome) -> bool {
+        let code = match self {
+            Self::Source => 4,
+            Self::Wheel => 6,
+        };
+        let is_terse =
+            |line: &str| ["error: ", "  caused by: ", "hint: "].iter().any(|mark| line.starts_with(mark));
+        let errors = outcome.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        outcome.code == Some(code)
+            && errors == 1
+            && outcome.stderr.lines().all(is_terse)
+            && outcome.stdout.is_empty()
+    }
 }
 
 /// Something that must be refused with one line of error and no trace.
@@ -27,6 +47,20 @@ pub struct Hostile {
     pub artifact: Artifact,
     /// How it is offered.
     pub offer: Offer,
+}
+
+impl Hostile {
+    /// Puts it below `folder` in the way that it comes, and returns what `hwb build` is to be given.
+    pub fn write_to(&self, folder: &Path) -> PathBuf {
+        match self.offer {
+            Offer::Source => self.artifact.write_to(folder),
+            Offer::Wheel => {
+                let project = folder.join("bad");
+                handing_over(&self.artifact).write_to(&project);
+                project
+            }
+        }
+    }
 }
 
 /// All of them. `outside` is an absolute path at which nothing stands: some of the archives try to write there.
@@ -55,6 +89,18 @@ pub fn good_tree() -> Tree {
     let project = Project::new("bad", "1.0").backend_in_tree();
     let pkg_info = project.pkg_info();
     project.tree().file("PKG-INFO", pkg_info)
+}
+
+/// A project whose backend leaves `wheel` as what it made; it needs no index.
+pub fn handing_over(wheel: &Artifact) -> Tree {
+    let backend = "import os, shutil\n\
+                   def build_wheel(directory, settings=None, metadata=None):\n    \
+                       name = open('name.txt').read()\n    \
+                       shutil.copy('wheel.bin', os.path.join(directory, name))\n    \
+                       return name\n";
+    let text = "[build-system]\nrequires = []\nbuild-backend = \"handing\"\nbackend-path = [\".\"]\n";
+    let tree = Tree::new().file("pyproject.toml", text).file("handing.py", backend);
+    tree.file("wheel.bin", &wheel.bytes).file("name.txt", &wheel.name)
 }
 
 fn gz(bytes: &[u8]) -> Artifact {
