@@ -4,6 +4,7 @@
 //! - [`ordinary_user`]: the first tier again without root's rights.
 //! - [`full`]: the third tier, by hand: corpus, benches, kill tests, hostile input, fuzzing.
 //! - [`corpus`], [`fetch`], [`peers`], [`compare`], [`evidence`]: what the parts of the third tier share.
+//! - [`mounts`]: file systems that a part of the third tier needs.
 //! - [`programs`]: the one place where other programs are started.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a task has to say goes to the terminal")]
@@ -18,6 +19,7 @@ mod corpus;
 mod evidence;
 mod fetch;
 mod full;
+mod mounts;
 mod ordinary_user;
 mod peers;
 mod programs;

@@ -14,6 +14,7 @@ It reads `[tool.tiny]` of pyproject.toml:
     print, print-error          lines written to the standard streams by each building hook
     sleep                       seconds that a building hook takes
     record-environment          puts environment, arguments and site-packages into the wheel
+    record-machine              puts what differs between machines into the wheel: clock, user, order of folders
     misbehave                   rewrites this very module where it is installed
     connect                     "host:port" that is tried; what happened stands in the wheel
     random                      puts random bytes into the wheel
@@ -201,6 +202,8 @@ def _payload(settings, config_settings):
         members.append(_compile(settings))
     if settings.get("record-environment"):
         members.append(("tiny_environment.json", _surroundings(config_settings)))
+    if settings.get("record-machine"):
+        members.append(("tiny_machine.json", _machine()))
     if "connect" in settings:
         members.append(("tiny_network.txt", _connect(settings["connect"])))
     if settings.get("random"):
@@ -247,6 +250,22 @@ def _surroundings(config_settings):
         "umask": _umask(),
     }
     return json.dumps(seen, indent=1, sort_keys=True).encode()
+
+
+def _machine():
+    seen = {
+        "clock": time.time(),
+        "clock_of_programs": int(subprocess.run(["date", "+%s"], check=True, stdout=subprocess.PIPE).stdout),
+        "user": os.getuid(),
+        "folders": [os.getcwd(), sysconfig.get_path("purelib")],
+        "orders": [_order("."), _order(sysconfig.get_path("purelib"))],
+    }
+    return json.dumps(seen, indent=1, sort_keys=True).encode()
+
+
+def _order(root):
+    """All names below a folder, as the file system gives them."""
+    return [name for _, folders, files in os.walk(root) for name in folders + files if name != "__pycache__"]
 
 
 def _umask():

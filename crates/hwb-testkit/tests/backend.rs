@@ -95,6 +95,21 @@ fn the_surroundings_are_recorded() {
 }
 
 #[test]
+fn the_machine_is_recorded() {
+    let project =
+        Project::new("seen", "1").option("record-machine", true).file("many/one", "").file("two", "");
+    let context = context(&project);
+    call(&context, "b.build_wheel('.')").success();
+    let seen = member(&context, "seen-1-py3-none-any.whl", "tiny_machine.json").expect("it is recorded");
+    let seen: serde_json::Value = serde_json::from_str(&seen).expect("it is JSON");
+    let mut names: Vec<_> =
+        seen["orders"][0].as_array().expect("names").iter().flat_map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["many", "one", "pyproject.toml", "seen.py", "two"]);
+    assert!(seen["clock"].is_number() && seen["clock_of_programs"].is_number() && seen["user"].is_number());
+}
+
+#[test]
 fn an_extension_is_compiled() {
     let project = Project::new("fast", "1").extension("int answer(void) { return 42; }\n");
     let context = context(&project);

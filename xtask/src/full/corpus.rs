@@ -1,15 +1,13 @@
 //! The corpus, built by hwb and by uv in the same surroundings, and the wheels compared.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
-use hwb_testkit::Artifact;
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
+use super::findings::Findings;
 use crate::corpus::{
     Corpus, Kind, PYTHON, Row, build_environment, build_with_hwb, check_import, file_name, only_wheel,
 };
@@ -78,39 +76,21 @@ pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Resul
     {
         println!("not installed, so what needs it will fail: {package}");
     }
-    // What another binary gave says nothing of this one.
-    let digest = Artifact::new("hwb", fs_err::read(&hwb)?).sha256();
-    let path = workspace.target.join(format!("full/corpus-{digest}.json"));
-    let mut findings = if selection.again { BTreeMap::new() } else { load(&path) };
+    let mut findings = Findings::open(workspace, "corpus", &hwb, selection)?;
     for row in corpus.rows.iter().filter(|row| selection.wants(row)) {
-        let key = format!("{}-{}", row.name, row.version);
-        let known = findings.get(&key).filter(|finding| matches!(finding, Finding::Equal { .. }));
-        let (finding, seconds) = match known {
-            Some(finding) => (finding.clone(), None),
-            None => {
-                let start = Instant::now();
-                let finding = examine(workspace, &index, (&peers, &hwb), row)?;
-                (finding, Some(start.elapsed().as_secs()))
-            }
-        };
-        let time = seconds.map_or_else(|| "known".to_owned(), |seconds| format!("{seconds} s"));
-        println!("{key:32} {time:>7}  {}", finding.line());
-        findings.insert(key, finding);
-        save(&path, &findings)?;
+        let name = format!("{}-{}", row.name, row.version);
+        if let Some(finding @ Finding::Equal { .. }) = findings.of(row) {
+            println!("{name:32}   known  {}", finding.line());
+            continue;
+        }
+        let start = Instant::now();
+        let finding = examine(workspace, &index, (&peers, &hwb), row)?;
+        println!("{name:32} {:>5} s  {}", start.elapsed().as_secs(), finding.line());
+        findings.note(row, finding)?;
     }
     let body = report(&corpus, &findings, &peers);
     let command = "cargo xtask full corpus".to_owned();
     Ok(Section { part: "corpus", command, body, failed: Vec::new() })
-}
-
-fn load(path: &Path) -> BTreeMap<String, Finding> {
-    fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-}
-
-fn save(path: &Path, findings: &BTreeMap<String, Finding>) -> anyhow::Result<()> {
-    fs_err::create_dir_all(path.parent().context("the results lie in a folder")?)?;
-    fs_err::write(path, serde_json::to_vec_pretty(findings)?)?;
-    Ok(())
 }
 
 /// Builds one row with both tools and compares.
@@ -151,12 +131,12 @@ fn examine(
 }
 
 /// The findings of all rows that were looked at, in Markdown.
-fn report(corpus: &Corpus, findings: &BTreeMap<String, Finding>, peers: &Peers) -> String {
+fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> String {
     let mut text = String::new();
     let (mut equal, mut built_by_uv) = (0, 0);
     let mut rows = String::new();
     for row in &corpus.rows {
-        let Some(finding) = findings.get(&format!("{}-{}", row.name, row.version)) else { continue };
+        let Some(finding) = findings.of(row) else { continue };
         let counted = matches!(row.kind, Kind::Pure | Kind::Platform);
         match finding {
             Finding::Equal { .. } if counted => {

@@ -11,6 +11,7 @@ use crate::workspace::Workspace;
 mod bench;
 mod concurrency;
 mod corpus;
+mod findings;
 mod fuzz;
 mod hostile;
 mod repro;
