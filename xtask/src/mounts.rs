@@ -26,6 +26,13 @@ impl Mount {
         Self::new(command, from, at)
     }
 
+    /// Opens the file system that a file holds.
+    pub(crate) fn image(file: &Path, at: PathBuf) -> anyhow::Result<Self> {
+        let mut command = program("mount");
+        command.args(["-o", "loop"]);
+        Self::new(command, file, at)
+    }
+
     fn new(mut command: Command, from: &Path, at: PathBuf) -> anyhow::Result<Self> {
         fs_err::create_dir_all(&at)?;
         capture(command.arg(from).arg(&at))?;

@@ -82,7 +82,8 @@ pub(crate) struct BenchOptions {
     /// Rounds; in each every tool runs once.
     #[arg(long, default_value_t = 15)]
     pub(crate) rounds: usize,
-    /// The folder that projects, outputs and caches stand in [default: below the target folder].
+    /// The folder that projects, outputs and caches stand in [default: below the target folder; for `tree` in an ext4
+    /// with a journal that is made there].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) place: Option<PathBuf>,
     /// Only these projects.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use hwb_testkit::{Artifact, Index, Tree};
+use hwb_testkit::{Artifact, Index};
 
 use super::{Bench, BenchOptions};
 use crate::corpus::{PYTHON, file_name, files_named};
@@ -18,8 +18,11 @@ use crate::peers::Peers;
 use crate::programs::{capture, program};
 use crate::workspace::{Workspace, ambient};
 
+mod ground;
 mod projects;
+mod tree;
 
+use self::ground::Ground;
 use self::projects::Project;
 
 /// What is timed.
@@ -47,28 +50,23 @@ struct Arena {
 
 /// Measures what is asked for.
 pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Section> {
-    let place = options.place.clone().unwrap_or_else(|| workspace.target.join("bench"));
-    fs_err::create_dir_all(&place)?;
-    let place = fs_err::canonicalize(place)?;
+    let ground = Ground::open(&workspace.target.join("bench"), options)?;
     let peers_index = fetch::Index::configured()?;
     let peers = Peers::install(workspace, &peers_index)?;
     let wheels = workspace.target.join("bench-wheels");
     let index = serve_wheels(&wheels, &peers_index)?;
     let hwb = workspace.hwb(options.program.binary.clone())?;
     let python = real_interpreter()?;
-    let arena = Arena { place, hwb, peers, index, python };
+    let arena = Arena { place: ground.place.clone(), hwb, peers, index, python };
     let (part, body) = match options.what {
         Bench::Build => ("bench build", small_projects(&arena, options)?),
-        Bench::Tree => ("bench tree", large_tree(&arena, options)?),
+        Bench::Tree => ("bench tree", tree::run(&arena, options.rounds)?),
     };
-    let file_system = capture(program("stat").args(["-f", "-c", "%T"]).arg(&arena.place))?;
     let body = format!(
-        "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm. \
-         `fresh`: hwb makes the environment anew for every build, as uv and build do (`--fresh-environment`); \
-         `kept`: what it does by itself, a private layer over one of the same content.\n\n{body}",
-        options.rounds,
-        arena.peers.versions,
-        file_system.trim()
+        "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm where \
+         nothing else is said. `fresh`: hwb makes the environment anew for every build, as uv and build do \
+         (`--fresh-environment`); `kept`: what it does by itself, a private layer over one of the same content.\n\n{body}",
+        options.rounds, arena.peers.versions, ground.file_system
     );
     let command = format!("cargo xtask full {part} --rounds {}", options.rounds);
     Ok(Section { part, command, body, failed: Vec::new() })
@@ -147,12 +145,12 @@ fn row(name: &str, medians: &BTreeMap<Tool, f64>) -> String {
 }
 
 /// Runs every tool once a round, one round to warm up, and gives the medians in milliseconds.
-fn measure(
+fn measure<T: Copy + Ord + Debug>(
     rounds: usize,
-    tools: &[Tool],
-    mut run: impl FnMut(Tool) -> anyhow::Result<Duration>,
-) -> anyhow::Result<BTreeMap<Tool, f64>> {
-    let mut times: BTreeMap<Tool, Vec<Duration>> = BTreeMap::new();
+    tools: &[T],
+    mut run: impl FnMut(T) -> anyhow::Result<Duration>,
+) -> anyhow::Result<BTreeMap<T, f64>> {
+    let mut times: BTreeMap<T, Vec<Duration>> = BTreeMap::new();
     for round in 0..=rounds {
         for turn in 0..tools.len() {
             // No tool always has the same predecessor.
@@ -197,9 +195,10 @@ fn one_run(arena: &Arena, project: &Project, ready: &Path, tool: Tool) -> anyhow
     }
     project.tree().write_to(&source);
     fs_err::create_dir_all(&out)?;
+    let cache = arena.place.join("cache").join(format!("{tool:?}"));
     let mut command = match tool {
         Tool::Bare => bare_hooks(project, ready, &source, &out),
-        Tool::HwbFresh | Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, tool, &source, &out),
+        Tool::HwbFresh | Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, (tool, &cache), &source, &out),
     };
     timed(arena, &mut command, &out)
 }
@@ -221,9 +220,8 @@ fn bare_hooks(project: &Project, ready: &Path, source: &Path, out: &Path) -> Com
     command
 }
 
-fn frontend(arena: &Arena, tool: Tool, source: &Path, out: &Path) -> Command {
+fn frontend(arena: &Arena, (tool, cache): (Tool, &Path), source: &Path, out: &Path) -> Command {
     let url = arena.index.url();
-    let cache = arena.place.join("cache").join(format!("{tool:?}"));
     match tool {
         Tool::HwbFresh | Tool::Hwb => {
             let mut command = program(&arena.hwb);
@@ -249,13 +247,18 @@ fn frontend(arena: &Arena, tool: Tool, source: &Path, out: &Path) -> Command {
     }
 }
 
-/// Times a command in a built environment; it must have made exactly one wheel.
-fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
+/// Gives a command a built environment, and keeps what it was given already.
+fn surround(arena: &Arena, command: &mut Command) {
     let own: Vec<(OsString, OsString)> =
         command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     command.env_clear().env("PATH", ambient("PATH").unwrap_or_default());
     command.env("HOME", &arena.place).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("NO_COLOR", "1");
     command.env("SOURCE_DATE_EPOCH", "1700000000").envs(own);
+}
+
+/// Times a command in a built environment; it must have made exactly one wheel.
+fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
+    surround(arena, command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
     let output = command.output().context("the tool did not start")?;
@@ -265,61 +268,6 @@ fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Dur
         bail!("{}, {wheels} wheels:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(time)
-}
-
-/// A pure package in a git checkout of 20,000 files and 500 MB.
-fn large_tree(arena: &Arena, options: &BenchOptions) -> anyhow::Result<String> {
-    let source = arena.place.join("checkout");
-    if !source.join(".git").is_dir() {
-        make_checkout(&source)?;
-    }
-    let medians = measure(options.rounds, &[Tool::Hwb, Tool::Uv], |tool| {
-        let out = arena.place.join("run").join(format!("{tool:?}-out"));
-        if out.exists() {
-            fs_err::remove_dir_all(&out)?;
-        }
-        fs_err::create_dir_all(&out)?;
-        timed(arena, &mut frontend(arena, tool, &source, &out), &out)
-    })?;
-    let of = |tool: Tool| medians.get(&tool).copied().unwrap_or(f64::NAN);
-    let mut text = String::new();
-    writeln!(
-        text,
-        "20,000 files, 500 MB, flit: hwb {:.0} ms, uv {:.0} ms, hwb/uv {:.2}",
-        of(Tool::Hwb),
-        of(Tool::Uv),
-        of(Tool::Hwb) / of(Tool::Uv)
-    )?;
-    Ok(text)
-}
-
-fn make_checkout(source: &Path) -> anyhow::Result<()> {
-    let flit = projects::small().into_iter().next().context("there is a first project")?;
-    flit.tree().write_to(source);
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    for folder in 0..200 {
-        let mut tree = Tree::new();
-        for file in 0..100 {
-            let mut bytes = Vec::with_capacity(25_000);
-            while bytes.len() < 25_000 {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                bytes.extend_from_slice(&state.to_le_bytes());
-            }
-            tree = tree.file(&format!("data/{folder:03}/{file:02}.bin"), bytes);
-        }
-        tree.write_to(source);
-    }
-    let git = |arguments: &[&str]| {
-        let mut command = program("git");
-        command.args(["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0"]);
-        capture(command.args(arguments).current_dir(source))
-    };
-    git(&["init", "--quiet"])?;
-    git(&["add", "--all"])?;
-    git(&["commit", "--quiet", "--message", "a large checkout"])?;
-    Ok(())
 }
 
 #[cfg(test)]
