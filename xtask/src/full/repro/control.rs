@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use super::stage::{Stage, Surroundings};
 
+/// The member that the backend writes down what it sees in.
+const RECORD: &str = "tiny_machine.json";
+
 /// The least that the second clock is ahead of the first, in seconds.
 const DAYS: f64 = 2.0 * 86_400.0;
 
@@ -35,11 +38,11 @@ pub(super) fn prove(stage: &Stage) -> anyhow::Result<String> {
     let project = (0..40).fold(project, |project, number| project.file(&format!("many/{number}.txt"), "x"));
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let source = stage.bring(&project.sdist().write_to(folder.path()))?;
-    let saw = |surroundings: Surroundings| {
-        let wheel = stage.build(surroundings, &source).context("the control is not built")?;
-        read(&wheel)
-    };
-    let (first, second) = (saw(Surroundings::Usual)?, saw(Surroundings::Hostile)?);
+    let build = |surroundings| stage.build(surroundings, &source).context("the control is not built");
+    let (wheel, other) = (build(Surroundings::Usual)?, build(Surroundings::Hostile)?);
+    let said = stage.verify(&wheel, &source)?.join("; ");
+    ensure!(said.contains(RECORD), "`hwb verify` does not name what differs: {said}");
+    let (first, second) = (read(&wheel)?, read(&other)?);
     let ahead = second.clock - first.clock;
     ensure!(ahead > DAYS, "the clock of the hooks is not moved: {ahead} s");
     let ahead = second.clock_of_programs - first.clock_of_programs;
@@ -67,7 +70,7 @@ fn shown([source, environment]: &[String; 2]) -> String {
 }
 
 fn read(wheel: &Path) -> anyhow::Result<Machine> {
-    let seen = read_member(&fs_err::read(wheel)?, "tiny_machine.json").context("nothing was recorded")?;
+    let seen = read_member(&fs_err::read(wheel)?, RECORD).context("nothing was recorded")?;
     serde_json::from_slice(&seen).context("the record is not what the backend writes")
 }
 

@@ -75,7 +75,7 @@ pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Resul
     let stage = Stage::open(&hwb, &index)?;
     let seen = control::prove(&stage)?;
     println!("control: {seen}");
-    let mut findings = Findings::open(workspace, "repro", &hwb, selection)?;
+    let mut findings = Findings::open(workspace, "repro", stage.binary(), selection)?;
     let wanted = |row: &&Row| row.kind != Kind::Broken && selection.wants(row);
     for row in corpus.rows.iter().filter(wanted) {
         if let Some(finding @ Finding::Same { .. }) = findings.of(row) {

@@ -84,6 +84,11 @@ impl Stage {
         })
     }
 
+    /// The copy of hwb that builds, whatever becomes of the one that it was made from.
+    pub(super) fn binary(&self) -> &Path {
+        &self.hwb
+    }
+
     /// Puts a source where both users can read it.
     pub(super) fn bring(&self, sdist: &Path) -> anyhow::Result<PathBuf> {
         let source = self.place.path().join(file_name(sdist));
