@@ -61,6 +61,37 @@ fn zip_of(files: &[(&str, &str)]) -> Vec<u8> {
     writer.finish().expect("written")
 }
 
+/// An ELF file with these sections and one of their names; words of eight bytes are little endian, of four big.
+fn elf(word: usize, sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let number = |value: usize, width: usize| {
+        let mut bytes = value.to_le_bytes()[..width].to_vec();
+        if word == 4 {
+            bytes.reverse();
+        }
+        bytes
+    };
+    let names: String = sections.iter().map(|(name, _)| format!("\0{name}")).collect();
+    let names = names + "\0.shstrtab\0";
+    let head = 40 + 3 * word;
+    let (mut body, mut name, mut table) = (Vec::new(), 1, vec![0; 16 + 6 * word]);
+    for (text, bytes) in sections.iter().copied().chain([(".shstrtab", names.as_bytes())]) {
+        // Name and type, flags and address, where and how much, and three things that nobody asks for.
+        let place = [number(head + body.len(), word), number(bytes.len(), word)];
+        table.extend([number(name, 4), number(1, 4), vec![0; 2 * word]].concat());
+        table.extend([place.concat(), vec![0; 8 + 2 * word]].concat());
+        body.extend_from_slice(bytes);
+        name += text.len() + 1;
+    }
+    let (class, order) = if word == 8 { (2, 1) } else { (1, 2) };
+    let mut file = [&b"\x7fELF"[..], &[class, order, 1], &[0; 9]].concat();
+    file.extend([number(3, 2), number(62, 2), number(1, 4), vec![0; 2 * word]].concat());
+    file.extend([number(head + body.len(), word), number(0, 4), number(head, 2), vec![0; 4]].concat());
+    file.extend(
+        [number(16 + 6 * word, 2), number(sections.len() + 2, 2), number(sections.len() + 1, 2)].concat(),
+    );
+    [file, body, table].concat()
+}
+
 fn main() {
     let sdist = tar_gz();
     let plain = tar(&sdist);
@@ -84,6 +115,9 @@ fn main() {
     let hash = "sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0";
     put("record", "plain", format!("a.py,{hash},3\n\"b,\"\"c\"\"\",{hash},\nx/RECORD,,\r\n"));
     put("entry_points", "scripts", ENTRY_POINTS);
+    put("elf", "little", elf(8, &[(".text", b"code"), (".comment", b"GCC")]));
+    put("elf", "big", elf(4, &[(".text", b"code"), (".text", b"more")]));
+    put("elf", "empty", elf(8, &[]));
     put("wheel", "forged", [METADATA, WHEEL, "", ENTRY_POINTS, "x = 1\n"].join("\0"));
     put("wheel", "record", [METADATA, WHEEL, "a/file,,\n", "", ""].join("\0"));
     put(
