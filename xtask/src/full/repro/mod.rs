@@ -152,7 +152,7 @@ fn report(corpus: &Corpus, findings: &Findings<Finding>, seen: &str) -> Section 
     let body = format!(
         "**{} of {} pure wheels and {} of {} compiled ones are byte-identical** when built twice from two empty \
          caches. The first build is root's; the second is of an ordinary user with another home, its cache on \
-         disorderfs, the clock moved by faketime, and another umask, time zone, locale and hash seed. \
+         disorderfs, the clock moved by faketime (but not that of rustc, which does not start with it), and another umask, time zone, locale and hash seed. \
          What the hooks of a control saw: {seen}.\n\n{rows}",
         pure.same, pure.built, compiled.same, compiled.built
     );

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use hwb_testkit::Tree;
+use hwb_testkit::tree::Entry;
 use tempfile::TempDir;
 
 use crate::corpus::{file_name, only_wheel};
@@ -18,6 +20,9 @@ const INTERPRETER: &str = "/usr/bin/python3.11";
 
 /// How far the second clock is ahead: certificates must still be valid.
 const AHEAD: &str = "+3d";
+
+/// How long a hook may take: what waits for a clock that does not come shall not wait for ever.
+const TIMEOUT: &str = "30m";
 
 /// How hwb reaches the index, where the machine says so.
 const REACHING: [&str; 8] = [
@@ -38,6 +43,12 @@ pub(super) enum Surroundings {
     Usual,
     /// Of another user, with another clock and file order.
     Hostile,
+}
+
+/// The script that stands for rustc, without the library that moves its clock: rustc's own allocator asks for the time
+/// as it starts, the library allocates as it starts, and they wait for each other.
+fn compiler(place: &Path) -> String {
+    format!("#!/bin/sh\nunset LD_PRELOAD\nexec {} \"$@\"\n", place.join("toolchain/bin/rustc").display())
 }
 
 /// What both builds of a source share. The mounts are fields before the folder that they lie in: they end first.
@@ -68,6 +79,8 @@ impl Stage {
         let shuffled = Mount::disorderly(&place.join("ordered"), place.join("shuffled"))?;
         let sysroot = capture(program("rustc").args(["--print", "sysroot"]))?;
         let toolchain = Mount::bound(Path::new(sysroot.trim()), place.join("toolchain"))?;
+        let programs = Tree::new().entry("rustc", Entry::Program(compiler(place).into_bytes()));
+        programs.write_to(&place.join("programs"));
         let find = "ls /usr/lib/*/faketime/libfaketimeMT.so.1 | head -n 1";
         let clock = capture(program("sh").args(["-c", find]))?.trim().to_owned();
         if clock.is_empty() {
@@ -133,7 +146,10 @@ impl Stage {
             Surroundings::Hostile => (self.hostile(verb), self.empty("shuffled/cache-two")?),
         };
         command.arg("--cache-dir").arg(cache).args(["--python", INTERPRETER, "--index-url", &self.index]);
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", place.join("toolchain/bin").display());
+        command.args(["--timeout", TIMEOUT]);
+        let folders = [place.join("programs"), place.join("toolchain/bin")];
+        let folders = folders.map(|folder| folder.to_string_lossy().into_owned()).join(":");
+        let path = format!("{folders}:/usr/local/bin:/usr/bin:/bin");
         command.current_dir(place).env("PATH", path).env("SOURCE_DATE_EPOCH", "1700000000");
         command.envs(REACHING.iter().filter_map(|name| Some((name, ambient(name)?))));
         Ok(command)
