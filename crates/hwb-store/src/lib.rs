@@ -6,6 +6,7 @@
 //! - [`walk`]: a directory, listed in one order on every machine.
 //! - [`tree`]: what a tree of files is, as one digest.
 //! - [`snapshot`]: the files that a build starts from, taken out of a working tree.
+//! - [`mirror`]: a kept copy of a large working tree, brought up to date by what has changed.
 //! - [`git`]: the repository around a source, and what it ignores.
 //! - [`sink`]: an unpacked archive on disk.
 //! - [`store`]: the cache: scratch space, slots, blobs, records, history, and their removal.
@@ -15,6 +16,7 @@
 
 pub mod fs;
 pub mod git;
+pub mod mirror;
 pub mod sink;
 pub mod snapshot;
 pub mod store;
@@ -29,6 +31,7 @@ mod transfer;
 
 pub use self::fs::FsError;
 pub use self::map::{Mapped, map_file};
+pub use self::mirror::{Mirror, MirrorError};
 pub use self::sink::{DiskSink, SinkError};
 pub use self::store::{Scratch, Slot, Store, StoreError};
 pub use self::tree::{TreeError, tree_digest};

@@ -28,9 +28,19 @@ pub(crate) enum Absent {
 impl Lock {
     /// Takes the lock at `path`, making it if it is not there, and waits for whoever has it.
     pub(crate) fn wait(path: &Path) -> Result<Self, FsError> {
+        Self::wait_by(path, File::lock)
+    }
+
+    /// Takes the lock at `path` together with others who do so, making it if it is not there, and waits for whoever
+    /// has it alone.
+    pub(crate) fn share(path: &Path) -> Result<Self, FsError> {
+        Self::wait_by(path, File::lock_shared)
+    }
+
+    fn wait_by(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> Result<Self, FsError> {
         loop {
             let file = open(path, Absent::Create).map_err(FsError::create(path))?;
-            file.lock().map_err(FsError::lock(path))?;
+            lock(&file).map_err(FsError::lock(path))?;
             if is_at(&file, path).map_err(FsError::lock(path))? {
                 return Ok(Self { file, path: path.to_owned() });
             }
@@ -70,6 +80,17 @@ impl Lock {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets go of a lock that is shared; whoever is the last removes the file.
+    pub(crate) fn leave(self) -> Result<(), FsError> {
+        match self.file.try_lock() {
+            // Trading is not one step: in between, another may have removed the file, and a third made one.
+            Ok(()) if is_at(&self.file, &self.path).map_err(FsError::lock(&self.path))? => self.remove(),
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(FsError::lock(&self.path)(error)),
+        }
     }
 
     /// Removes the file while it is held, and lets go.
@@ -117,6 +138,18 @@ mod tests {
         drop(first);
         let second = Lock::attempt(&path, Absent::Leave).unwrap().unwrap();
         second.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_last_who_shares_removes_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let (first, second) = (Lock::share(&path).unwrap(), Lock::share(&path).unwrap());
+        assert!(Lock::attempt(&path, Absent::Create).unwrap().is_none());
+        first.leave().unwrap();
+        assert!(Lock::attempt(&path, Absent::Create).unwrap().is_none());
+        second.leave().unwrap();
         assert!(!path.exists());
     }
 

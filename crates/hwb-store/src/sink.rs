@@ -135,14 +135,14 @@ impl DiskSink {
         move |source| SinkError::Write { path, source }
     }
 
-    /// Writes a new file through the buffer, and takes its digest on the way.
+    /// Writes a new file through the buffer, and takes its digest and length on the way.
     fn write(
         &mut self,
         path: &ArchivePath,
         file: &mut File,
         contents: &mut dyn Read,
-    ) -> Result<Digest, SinkError> {
-        let mut hasher = Hasher::new();
+    ) -> Result<(Digest, u64), SinkError> {
+        let (mut hasher, mut bytes) = (Hasher::new(), 0);
         loop {
             let got = match contents.read(&mut self.buffer) {
                 Ok(0) => break,
@@ -152,9 +152,10 @@ impl DiskSink {
             };
             hasher.update(&self.buffer[..got]);
             file.write_all(&self.buffer[..got]).map_err(self.error(path))?;
+            bytes += got as u64;
         }
         rustix::fs::futimens(&*file, &fixed_times()).map_err(|error| self.error(path)(error.into()))?;
-        Ok(hasher.finish())
+        Ok((hasher.finish(), bytes))
     }
 }
 
@@ -192,8 +193,8 @@ impl Sink for DiskSink {
             Ok(File::from(made))
         });
         let mut made = made.map_err(|errno| error(errno.into()))?;
-        let content = self.write(path, &mut made, contents)?;
-        self.records.push(path.as_str().into(), Record::File { executable, content });
+        let (content, bytes) = self.write(path, &mut made, contents)?;
+        self.records.push(path.as_str().into(), Record::File { executable, content, bytes });
         Ok(())
     }
 

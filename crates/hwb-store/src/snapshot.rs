@@ -107,12 +107,31 @@ pub fn measure(source: &Path, exclude: &Exclude) -> Result<Snapshot, SnapshotErr
     Ok(taking.snapshot(done))
 }
 
-fn canonical(source: &Path) -> Result<PathBuf, SnapshotError> {
+/// Files of a tree that is large.
+const MANY: u64 = 2_000;
+/// Bytes of a tree that is large.
+const MUCH: u64 = 64 << 20;
+
+/// Says whether a copy of what [`take`] would take is worth keeping ([`crate::Store::mirror`]): it has more than
+/// 2,000 files or 64 MiB. No file is read, and no more directories are listed than it takes to know.
+///
+/// # Errors
+///
+/// If something cannot be read, or a link leads out of the source, as far as it was looked at.
+pub fn is_large(source: &Path, exclude: &Exclude) -> Result<bool, SnapshotError> {
+    let source = canonical(source)?;
+    let mut counting = Counting { taking: Taking::new(&source, exclude), files: 0 };
+    let Done { files, bytes, .. } = transfer::run(&Transfer::survey(&source), &mut counting)?;
+    Ok(files > MANY || bytes > MUCH)
+}
+
+pub(crate) fn canonical(source: &Path) -> Result<PathBuf, SnapshotError> {
     source.canonicalize().map_err(SnapshotError::read(source.to_owned()))
 }
 
 /// The choice of what comes along.
-struct Taking<'a> {
+#[derive(Debug)]
+pub(crate) struct Taking<'a> {
     source: &'a Path,
     excluded: Vec<PathBuf>,
     rules: Rules,
@@ -120,14 +139,14 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(source: &'a Path, exclude: &Exclude) -> Self {
+    pub(crate) fn new(source: &'a Path, exclude: &Exclude) -> Self {
         let mut taking = Self { source, excluded: Vec::new(), rules: Rules::default(), left_out: Vec::new() };
         exclude.directories.iter().for_each(|directory| taking.exclude(directory));
         taking
     }
 
     /// Leaves out `directory` if it lies below the source.
-    fn exclude(&mut self, directory: &Path) {
+    pub(crate) fn exclude(&mut self, directory: &Path) {
         // What does not exist cannot be found either.
         if let Ok(directory) = directory.canonicalize()
             && let Ok(relative) = directory.strip_prefix(self.source)
@@ -152,15 +171,20 @@ impl<'a> Taking<'a> {
         }
     }
 
-    fn snapshot(mut self, done: Done) -> Snapshot {
+    fn snapshot(self, done: Done) -> Snapshot {
+        snapshot_of(done, self.left_out())
+    }
+
+    /// The directories that were left out, in order.
+    pub(crate) fn left_out(mut self) -> Vec<PathBuf> {
         self.left_out.sort_unstable();
-        snapshot_of(done, self.left_out)
+        self.left_out
     }
 }
 
 /// Says what was taken.
 fn snapshot_of(done: Done, left_out: Vec<PathBuf>) -> Snapshot {
-    let Done { records, files, bytes, passed_over } = done;
+    let Done { records, files, bytes, passed_over, .. } = done;
     Snapshot { digest: records.digest(), files, bytes, left_out, passed_over }
 }
 
@@ -191,7 +215,33 @@ impl Choice for Taking<'_> {
     }
 }
 
+/// What comes along, until it is known to be many files.
+#[derive(Debug)]
+struct Counting<'a> {
+    taking: Taking<'a>,
+    files: u64,
+}
+
+impl Choice for Counting<'_> {
+    fn takes(&mut self, directory: &Path, name: &Name) -> bool {
+        if self.has_enough() || !self.taking.takes(directory, name) {
+            return false;
+        }
+        self.files += u64::from(name.kind == FileType::RegularFile);
+        true
+    }
+
+    fn link(&mut self, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
+        self.taking.link(path, target)
+    }
+
+    fn has_enough(&self) -> bool {
+        self.files > MANY
+    }
+}
+
 /// Everything below a directory.
+#[derive(Debug)]
 struct Whole<'a>(&'a Path);
 
 impl Choice for Whole<'_> {
@@ -205,7 +255,7 @@ impl Choice for Whole<'_> {
 }
 
 /// What a link of a copy is to hold; an error if it leads out.
-fn confine(source: &Path, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
+pub(crate) fn confine(source: &Path, path: &Path, target: PathBuf) -> Result<PathBuf, SnapshotError> {
     links::confine(source, path, &target)
         .ok_or_else(|| SnapshotError::LinkLeaves { link: source.join(path), target })
 }
@@ -404,6 +454,27 @@ mod tests {
         }
         copy_tree(&folder.path().join("first"), &folder.path().join("third")).unwrap();
         assert_eq!(tree_digest(&folder.path().join("third")).unwrap(), expect.digest);
+    }
+
+    #[test]
+    fn many_files_or_much_content_is_large() {
+        let check = |files: u64, bytes: u64, expect: bool| {
+            let (_folder, source) = source(&[(".git/HEAD", ""), ("out/", ""), ("d/", "")]);
+            for number in 0..files {
+                File::create(source.join(format!("d/{number}"))).unwrap();
+                File::create(source.join(format!("out/{number}"))).unwrap();
+            }
+            // It takes no space on the disk.
+            File::create(source.join("sparse")).unwrap().set_len(bytes).unwrap();
+            File::create(source.join("out/sparse")).unwrap().set_len(MUCH).unwrap();
+            let exclude = Exclude { directories: vec![source.join("out")] };
+            assert_eq!(is_large(&source, &exclude).unwrap(), expect, "{files} files, {bytes} bytes");
+        };
+        check(0, 0, false);
+        check(MANY - 1, MUCH, false);
+        check(MANY, 0, true);
+        check(0, MUCH + 1, true);
+        assert!(is_large(Path::new("/nowhere/at/all"), &Exclude::default()).is_err());
     }
 
     #[test]

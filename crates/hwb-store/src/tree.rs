@@ -77,7 +77,7 @@ pub fn tree_digest(directory: &Path) -> Result<Digest, TreeError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
     Directory,
-    File { executable: Executable, content: Digest },
+    File { executable: Executable, content: Digest, bytes: u64 },
     Link { target: PathBuf },
 }
 
@@ -101,31 +101,46 @@ impl Records {
         self.0.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     }
 
-    /// The digest of the tree. Every field has its length before it, so that no two trees look alike.
+    /// The digest of the tree.
     pub(crate) fn digest(mut self) -> Digest {
         self.sort();
-        let mut hasher = Hasher::new();
-        hasher.field(b"hwb tree 1");
-        for (path, record) in &self.0 {
-            hasher.field(path.as_os_str().as_bytes());
-            match record {
-                Record::Directory => hasher.field(b"directory"),
-                Record::File { executable: Executable::No, content } => {
-                    hasher.field(b"file");
-                    hasher.field(content.as_bytes());
-                }
-                Record::File { executable: Executable::Yes, content } => {
-                    hasher.field(b"executable");
-                    hasher.field(content.as_bytes());
-                }
-                Record::Link { target } => {
-                    hasher.field(b"link");
-                    hasher.field(target.as_os_str().as_bytes());
-                }
+        digest_sorted(self.0.iter().map(|(path, record)| (path.as_path(), record)))
+    }
+}
+
+impl IntoIterator for Records {
+    type Item = (PathBuf, Record);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The digest of a tree whose things come in the order of the bytes of their paths. Every field has its length before
+/// it, so that no two trees look alike.
+pub(crate) fn digest_sorted<'a>(records: impl Iterator<Item = (&'a Path, &'a Record)>) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(b"hwb tree 1");
+    for (path, record) in records {
+        hasher.field(path.as_os_str().as_bytes());
+        match record {
+            Record::Directory => hasher.field(b"directory"),
+            Record::File { executable: Executable::No, content, .. } => {
+                hasher.field(b"file");
+                hasher.field(content.as_bytes());
+            }
+            Record::File { executable: Executable::Yes, content, .. } => {
+                hasher.field(b"executable");
+                hasher.field(content.as_bytes());
+            }
+            Record::Link { target } => {
+                hasher.field(b"link");
+                hasher.field(target.as_os_str().as_bytes());
             }
         }
-        hasher.finish()
     }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -111,16 +111,23 @@ impl Store {
         Ok(usage)
     }
 
-    /// The areas with a claim whose holder lives. After a sweep, those are all that have a lock file.
+    /// The areas with a lock that somebody holds.
     fn held_areas(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut held = BTreeSet::new();
-        for lock_file in self.lock_files()? {
-            if Lock::attempt(&lock_file.path(&self.home), Absent::Leave)?.is_none() {
-                held.insert(lock_file.area);
+        for entry in crate::walk_sorted(&self.home.join("locks"))? {
+            let Some(area) = entry.path.to_str().and_then(area_of) else { continue };
+            if Lock::attempt(&self.home.join("locks").join(&entry.path), Absent::Leave)?.is_none() {
+                held.insert(area.to_owned());
             }
         }
         Ok(held)
     }
+}
+
+/// The area of which something is held by the lock of this name: a claim's (`area,key,number`), or that of something
+/// kept (`area-key`). The store's own has none.
+fn area_of(lock: &str) -> Option<&str> {
+    lock.split_once(',').or_else(|| lock.rsplit_once('-')).map(|(area, _)| area)
 }
 
 /// Proof that nobody else uses the store; while it lives, nobody else can open it.
@@ -176,6 +183,20 @@ mod tests {
         assert_eq!((pruned.removed.files, pruned.in_use), (3, vec!["tmp".to_owned()]));
         store.record_put("pins", "x", &2).unwrap();
         assert_eq!(store.record_get("pins", "x").unwrap(), Some(2));
+    }
+
+    #[test]
+    fn locks_name_their_area() {
+        let cases = [
+            ("sources,0123456789ab,0", Some("sources")),
+            ("my-area,a-b,12", Some("my-area")),
+            ("environments-0123456789ab", Some("environments")),
+            ("mirrors-0123456789ab.readers", Some("mirrors")),
+            ("store", None),
+        ];
+        for (lock, area) in cases {
+            assert_eq!(area_of(lock), area, "{lock}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! <root>/v1/tmp/<purpose>/<n> scratch space
 //! <root>/v1/<area>/<key>/<n>  slots
 //! <root>/v1/<area>/<key>      kept directories, each with a `<key>.complete` once it is complete
+//! <root>/v1/mirrors/<key>/    kept copies of working trees ([`crate::mirror`])
 //! <root>/v1/blobs/            contents by digest
 //! <root>/v1/records/          small JSON documents by area and name
 //! <root>/v1/history/          one JSON document for each build
@@ -116,6 +117,11 @@ impl Store {
         let path = self.home.join(plain(kind)?);
         fs::create_directory(&path)?;
         Ok(path)
+    }
+
+    /// Where the lock of this name is.
+    pub(crate) fn lock_file(&self, name: &str) -> PathBuf {
+        self.home.join("locks").join(name)
     }
 
     /// A path for a file that will be moved into its place; nobody else has it.

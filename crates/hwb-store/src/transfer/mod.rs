@@ -24,11 +24,16 @@ use crate::os::{self, Name, Reflink};
 use crate::tree::{Record, Records, TreeError};
 
 mod file;
+mod stamp;
+
+pub(crate) use self::stamp::{Moment, Stamp};
 
 /// Bytes that a worker holds at once: they stay in the processor's cache between reading, hashing and writing.
 const BUFFER: usize = 128 << 10;
 /// Files of one batch: few enough to share out a directory of large ones.
 const BATCH: usize = 16;
+/// Files of one batch where each is only looked at: then the handing over is what costs.
+const LARGE_BATCH: usize = 256;
 /// Batches that wait: each holds directories open, of which a process may have about a thousand.
 const WAITING: usize = 32;
 
@@ -42,15 +47,24 @@ pub(crate) struct Transfer<'a> {
 /// What becomes of each thing that is found.
 #[derive(Debug, Clone, Copy)]
 enum Manner<'a> {
+    /// Files are only looked at from outside; their content is not read.
+    Survey,
     /// It is measured where it is.
     Measure,
     /// It is measured and copied, with modes and times that tell nothing about their origin.
     Canonical(&'a Path),
+    /// As `Canonical`, but directories of the copy may be there already.
+    Update(&'a Path),
     /// It is copied with its mode and its time; its content is not looked at.
     Verbatim(&'a Path),
 }
 
 impl<'a> Transfer<'a> {
+    /// Looks at what is below `source` without reading any file.
+    pub(crate) const fn survey(source: &'a Path) -> Self {
+        Self { source, manner: Manner::Survey }
+    }
+
     /// Measures what is below `source`.
     pub(crate) const fn measure(source: &'a Path) -> Self {
         Self { source, manner: Manner::Measure }
@@ -61,6 +75,11 @@ impl<'a> Transfer<'a> {
         Self { source, manner: Manner::Canonical(destination) }
     }
 
+    /// Copies and measures, with fixed modes and times, into a tree whose directories are there already in part.
+    pub(crate) const fn update(source: &'a Path, destination: &'a Path) -> Self {
+        Self { source, manner: Manner::Update(destination) }
+    }
+
     /// Copies with modes and times kept.
     pub(crate) const fn verbatim(source: &'a Path, destination: &'a Path) -> Self {
         Self { source, manner: Manner::Verbatim(destination) }
@@ -68,8 +87,16 @@ impl<'a> Transfer<'a> {
 
     const fn destination(&self) -> Option<&'a Path> {
         match self.manner {
-            Manner::Measure => None,
-            Manner::Canonical(path) | Manner::Verbatim(path) => Some(path),
+            Manner::Survey | Manner::Measure => None,
+            Manner::Canonical(path) | Manner::Update(path) | Manner::Verbatim(path) => Some(path),
+        }
+    }
+
+    /// How many files are handed to a worker at once.
+    const fn batch(&self) -> usize {
+        match self.manner {
+            Manner::Survey => LARGE_BATCH,
+            Manner::Measure | Manner::Canonical(_) | Manner::Update(_) | Manner::Verbatim(_) => BATCH,
         }
     }
 }
@@ -81,6 +108,11 @@ pub(crate) trait Choice {
 
     /// What the link at `path` (relative to the source) is to hold.
     fn link(&mut self, path: &Path, target: PathBuf) -> Result<PathBuf, TreeError>;
+
+    /// Whether the walk may end here, with a part of the tree.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// All there is, as it is.
@@ -100,8 +132,10 @@ impl Choice for Everything {
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
-    /// Everything taken, sorted; of a verbatim copy the directories and links alone.
+    /// Everything taken, sorted; of a survey and of a verbatim copy the directories and links alone.
     pub(crate) records: Records,
+    /// The files of a survey, in no promised order.
+    pub(crate) stamps: Vec<(PathBuf, Stamp)>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     /// Sockets, pipes and devices, which have no content to take.
@@ -111,6 +145,7 @@ pub(crate) struct Done {
 impl Done {
     fn add(&mut self, other: Self) {
         self.records.append(other.records);
+        self.stamps.extend(other.stamps);
         self.files += other.files;
         self.bytes += other.bytes;
         self.passed_over += other.passed_over;
@@ -157,10 +192,7 @@ pub(crate) fn run(transfer: &Transfer<'_>, choice: &mut dyn Choice) -> Result<Do
     let shared = Shared {
         transfer,
         reflink: Reflink::untried(),
-        creation: root.destination.as_ref().map_or(Ok(Creation::AsAsked), |destination| {
-            Creation::probe(destination.as_fd())
-                .map_err(TreeError::write(shown(transfer.destination(), &root.path)))
-        })?,
+        creation: creation(transfer, &root)?,
         stop: AtomicBool::new(false),
     };
     let workers = std::thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 8);
@@ -210,6 +242,17 @@ fn open_root(transfer: &Transfer<'_>) -> Result<Directory, TreeError> {
         }
     };
     Ok(Directory { source, destination, path: PathBuf::new() })
+}
+
+/// Finds out what the system does with modes at the far end.
+fn creation(transfer: &Transfer<'_>, root: &Directory) -> Result<Creation, TreeError> {
+    match (&root.destination, transfer.manner) {
+        (None, _) => Ok(Creation::AsAsked),
+        // Whatever name a probe had, something in the tree may have it.
+        (Some(_), Manner::Update(_)) => Ok(Creation::Masked),
+        (Some(destination), _) => Creation::probe(destination.as_fd())
+            .map_err(TreeError::write(shown(transfer.destination(), &root.path))),
+    }
 }
 
 impl Creation {
@@ -284,7 +327,7 @@ impl Walk<'_> {
         let mut pending = Vec::new();
         self.opened(Arc::new(root), &mut pending)?;
         while let Some((parent, name)) = pending.pop() {
-            if self.shared.stop.load(Ordering::Relaxed) {
+            if self.shared.stop.load(Ordering::Relaxed) || self.choice.has_enough() {
                 break;
             }
             if let Some(directory) = self.open(&parent, &name)? {
@@ -306,7 +349,9 @@ impl Walk<'_> {
         let destination = match &parent.destination {
             None => None,
             Some(parent) => {
-                let made = rustix::fs::mkdirat(parent, &*name.name, Mode::from_raw_mode(0o755))
+                let made = self
+                    .shared
+                    .make_directory(parent.as_fd(), name)
                     .and_then(|()| rustix::fs::openat(parent, &*name.name, flags, Mode::empty()))
                     .and_then(|made| {
                         if self.shared.creation == Creation::Masked {
@@ -347,7 +392,7 @@ impl Walk<'_> {
         pending[first..].reverse();
         let mut rest = names_of_files.into_iter();
         loop {
-            let names: Vec<_> = rest.by_ref().take(BATCH).collect();
+            let names: Vec<_> = rest.by_ref().take(self.shared.transfer.batch()).collect();
             if names.is_empty() {
                 return Ok(());
             }
@@ -360,8 +405,8 @@ impl Walk<'_> {
     fn note_finish(&mut self, directory: &Directory) -> Result<(), Errno> {
         let path = directory.path.clone();
         match self.shared.transfer.manner {
-            Manner::Measure => {}
-            Manner::Canonical(_) => {
+            Manner::Survey | Manner::Measure => {}
+            Manner::Canonical(_) | Manner::Update(_) => {
                 // The others were made with their mode; the top may have been there before.
                 let mode = path.as_os_str().is_empty().then(|| Mode::from_raw_mode(0o755));
                 self.finishing.push(Finish { path, mode, times: fixed_times() });
@@ -387,8 +432,8 @@ impl Walk<'_> {
         if let Some(destination) = &directory.destination {
             rustix::fs::symlinkat(&target, destination, &*name.name)
                 .and_then(|()| match self.shared.transfer.manner {
-                    Manner::Measure | Manner::Verbatim(_) => Ok(()),
-                    Manner::Canonical(_) => rustix::fs::utimensat(
+                    Manner::Survey | Manner::Measure | Manner::Verbatim(_) => Ok(()),
+                    Manner::Canonical(_) | Manner::Update(_) => rustix::fs::utimensat(
                         destination,
                         &*name.name,
                         &fixed_times(),
@@ -419,7 +464,13 @@ fn work(shared: &Shared<'_>, batches: &Mutex<Receiver<Batch>>) -> Result<Done, T
             if shared.stop.load(Ordering::Relaxed) {
                 break;
             }
-            if let Err(error) = shared.file(&batch.directory, name, &mut buffer, &mut done) {
+            let taken = match shared.transfer.manner {
+                Manner::Survey => shared.look(&batch.directory, name, &mut done),
+                Manner::Measure | Manner::Canonical(_) | Manner::Update(_) | Manner::Verbatim(_) => {
+                    shared.file(&batch.directory, name, &mut buffer, &mut done)
+                }
+            };
+            if let Err(error) = taken {
                 shared.stop.store(true, Ordering::Relaxed);
                 outcome = Err(error);
             }
@@ -437,6 +488,32 @@ impl Shared<'_> {
     /// Where something is in the copy.
     fn destination(&self, relative: &Path) -> PathBuf {
         shown(self.transfer.destination(), relative)
+    }
+
+    /// Makes a directory of the copy.
+    fn make_directory(&self, parent: BorrowedFd<'_>, name: &Name) -> Result<(), Errno> {
+        match rustix::fs::mkdirat(parent, &*name.name, Mode::from_raw_mode(0o755)) {
+            // Anything but a directory fails to be opened as one.
+            Err(Errno::EXIST) if matches!(self.transfer.manner, Manner::Update(_)) => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Looks at one file from outside. One that is gone since it was listed is passed over.
+    fn look(&self, directory: &Directory, name: &Name, done: &mut Done) -> Result<(), TreeError> {
+        let path = below(&directory.path, &name.name);
+        match rustix::fs::statat(&directory.source, &*name.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                let stamp = Stamp::of(&stat);
+                done.files += 1;
+                done.bytes += stamp.bytes;
+                done.stamps.push((path, stamp));
+            }
+            Ok(_) => done.passed_over += 1,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(TreeError::read(self.source(&path))(error)),
+        }
+        Ok(())
     }
 
     /// Takes one file. One that is gone, or no file any more, since it was listed is passed over.
@@ -477,7 +554,8 @@ impl Shared<'_> {
         done.files += 1;
         done.bytes += bytes;
         if let Some(content) = digest {
-            done.records.push(path, Record::File { executable: Executable::of_mode(stat.st_mode), content });
+            let executable = Executable::of_mode(stat.st_mode);
+            done.records.push(path, Record::File { executable, content, bytes });
         }
         Ok(())
     }
@@ -506,7 +584,7 @@ impl Shared<'_> {
     ) -> Result<(u64, Option<hwb_ident::Digest>), file::Fault> {
         let (taken, times) = match self.transfer.manner {
             Manner::Verbatim(_) => ((file::copy(from, to, &self.reflink)?, None), times_of(stat)),
-            Manner::Measure | Manner::Canonical(_) => {
+            Manner::Survey | Manner::Measure | Manner::Canonical(_) | Manner::Update(_) => {
                 let content = file::copy_measured(from, to, &self.reflink, buffer)?;
                 ((content.bytes, Some(content.digest)), fixed_times())
             }
