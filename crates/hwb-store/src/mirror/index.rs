@@ -62,7 +62,8 @@ impl Index {
     /// Nothing is forced to the disk: after a loss of power an index may be whole while files that it tells of are not.
     pub(super) fn read(path: &Path, key: &Digest) -> Option<Self> {
         let boot = boot()?;
-        decode(&fs::read(path).ok()?, key, &boot)
+        // It is replaced as a whole, never changed.
+        decode(&crate::map_file(path).ok()?, key, &boot)
     }
 
     /// Writes it for the copy `key`.

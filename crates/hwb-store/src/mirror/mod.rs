@@ -155,8 +155,12 @@ struct Updating<'a> {
 impl Updating<'_> {
     /// Makes the copy equal to the source, and says what is in it; `None` if somebody is reading another state of it.
     fn settle(&self, mut taking: Taking<'_>) -> Result<Option<Snapshot>, MirrorError> {
-        let index = Index::read(&self.index, &self.key).filter(|_| self.tree.is_dir());
-        let survey = transfer::run(&Transfer::survey(self.source), &mut taking)?;
+        let (index, survey) = std::thread::scope(|scope| {
+            let index = scope.spawn(|| Index::read(&self.index, &self.key).filter(|_| self.tree.is_dir()));
+            let survey = transfer::run(&Transfer::survey(self.source), &mut taking);
+            (index.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), survey)
+        });
+        let survey = survey?;
         let passed_over = survey.passed_over;
         let contents = match index {
             Some(index) => self.refresh(index, survey)?,

@@ -449,7 +449,12 @@ impl Walk<'_> {
 
 /// The path of `name` in `directory`.
 fn below(directory: &Path, name: &CStr) -> PathBuf {
-    directory.join(OsStr::from_bytes(name.to_bytes()))
+    let name = OsStr::from_bytes(name.to_bytes());
+    // There are many of them: each is made with its final length.
+    let mut path = PathBuf::with_capacity(directory.as_os_str().len() + 1 + name.len());
+    path.push(directory);
+    path.push(name);
+    path
 }
 
 /// Takes batches until no more can come. After a failure they are only thrown away, so that the walk is never stuck.
