@@ -41,6 +41,11 @@ pub const LEFT_OUT: [&str; 14] = [
     "venv",
 ];
 
+/// Files of a tree up to which it is not large.
+const MANY: u64 = 2_000;
+/// Bytes of a tree up to which it is not large.
+const MUCH: u64 = 64 << 20;
+
 /// What was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -106,11 +111,6 @@ pub fn measure(source: &Path, exclude: &Exclude) -> Result<Snapshot, SnapshotErr
     let done = transfer::run(&Transfer::measure(&source), &mut taking)?;
     Ok(taking.snapshot(done))
 }
-
-/// Files of a tree that is large.
-const MANY: u64 = 2_000;
-/// Bytes of a tree that is large.
-const MUCH: u64 = 64 << 20;
 
 /// Says whether a copy of what [`take`] would take is worth keeping ([`crate::Store::mirror`]): it has more than
 /// 2,000 files or 64 MiB. No file is read, and no more directories are listed than it takes to know.
