@@ -5,8 +5,8 @@
 //! their own end, by a [`Cancel`], by a deadline, or because hwb itself was killed.
 //!
 //! A session may see directories of the host at paths of its own ([`Mount`]): to read, to write, or as a writable view
-//! that is forgotten ([`Access::Layered`]). What the kernel at hand cannot do is refused; [`HostProcess::probe`] tells
-//! beforehand.
+//! that is forgotten ([`Access::Layered`]) or kept elsewhere ([`Access::Overlaid`]). What the kernel at hand cannot do
+//! is refused; [`HostProcess::probe`] tells beforehand.
 //!
 //! In reading order:
 //!
@@ -36,4 +36,4 @@ pub use self::host_process::HostProcess;
 pub use self::session::{
     ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,
 };
-pub use self::spec::{Access, Control, ExecSpec, Mount, Network, SessionSpec};
+pub use self::spec::{Access, Control, ExecSpec, Mount, Network, SessionSpec, UPPER};

@@ -7,7 +7,7 @@ use std::fmt;
 use hwb_ident::{GuestPath, HostPath};
 
 /// Whether the guest may write through a mount, and what becomes of what it writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// The guest may only read, root or not.
     ReadOnly,
@@ -19,7 +19,17 @@ pub enum Access {
     /// For directories only. What is mounted below the directory on the host is not seen. The host must not change the
     /// directory while the command runs: which of two states the guest then sees is not defined.
     Layered,
+    /// As [`Layered`](Self::Layered), but what is written is kept on disk, and the next command with the same mount finds
+    /// it there: for directories whose guests write much.
+    Overlaid {
+        /// A directory of the host for this mount alone, on a file system with extended attributes. Its directory
+        /// [`UPPER`](crate::UPPER) holds what differs; what the host puts there before the first command is seen too.
+        changes: HostPath,
+    },
 }
+
+/// The directory of [`Access::Overlaid`] that holds what differs.
+pub const UPPER: &str = "upper";
 
 /// One directory or file of the host, seen by the guest at a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some(first) if first == "signalled" => return be_signalled(),
         _ => {}
     }
-    let tests: [(&str, fn()); 16] = [
+    let tests: [(&str, fn()); 17] = [
         ("says_how_a_command_ended", says_how_a_command_ended),
         ("holds_a_conversation", holds_a_conversation),
         ("ends_what_left_the_session", ends_what_left_the_session),
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         ("forgets_what_was_written_to_a_layered_mount", forgets_what_was_written_to_a_layered_mount),
         ("layers_a_directory_over_itself", layers_a_directory_over_itself),
         ("keeps_other_mounts_below_a_layered_one", keeps_other_mounts_below_a_layered_one),
+        ("keeps_what_was_written_over_a_directory", keeps_what_was_written_over_a_directory),
         ("layers_directories_only", layers_directories_only),
     ];
     for (name, test) in tests {
@@ -431,6 +432,27 @@ fn keeps_other_mounts_below_a_layered_one() {
     assert!(directory.path().join("open/x").exists());
     assert!(!directory.path().join("fixed/x").exists());
     assert!(!host.join("package/x").exists());
+}
+
+fn keeps_what_was_written_over_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, mut session) = layered(directory.path(), Some("/hwb-test/layer"));
+    let changes = directory.path().join("changes:,\\");
+    fs_err::create_dir(&changes).unwrap();
+    session.mounts[0].access = Access::Overlaid { changes: HostPath::new(&changes) };
+    if !is_supported(&session) {
+        return;
+    }
+    check(&session, &format!("cd /hwb-test/layer; {CHANGES}"), CHANGED);
+    is_unchanged(&host);
+    let after = "kept\nmade\nmoved\npackage\nkept\nmore\n";
+    check(&session, "cd /hwb-test/layer; ls; ls package; cat kept", after);
+    assert_eq!(fs_err::read_to_string(changes.join(hwb_sandbox::UPPER).join("made")).unwrap(), "new\n");
+    // What the host put there before is seen, and another directory holds none of it.
+    let other = directory.path().join("other");
+    fs_err::create_dir_all(other.join(hwb_sandbox::UPPER).join("lent")).unwrap();
+    session.mounts[0].access = Access::Overlaid { changes: HostPath::new(&other) };
+    check(&session, "ls /hwb-test/layer", "kept\nlent\npackage\nremoved\n");
 }
 
 fn layers_directories_only() {

@@ -1,6 +1,7 @@
-//! Writable views that are forgotten: overlayfs over directories of the host, with all that is written in memory.
+//! Writable views of directories of the host that stay as they are: overlayfs, with what is written in memory or in a
+//! directory of its own.
 //!
-//! What is written goes to one file system in memory, a directory of it for each view. It is mounted where nobody finds
+//! What is forgotten goes to one file system in memory, a directory of it for each view. It is mounted where nobody finds
 //! it after the root has changed; the views hold on to it, and it ends with the last of them. Before that it is the
 //! working directory, and a view's layers have short names below it: a path of the host, with whatever separators it
 //! contains, never becomes part of a mount option.
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::root::attach;
+use crate::spec::UPPER;
 
 /// Where the views of a session keep what is written: the working directory.
 #[derive(Debug)]
@@ -30,6 +32,17 @@ enum Marks {
     Trusted,
     /// In those of the owner, inside a user namespace; since Linux 5.11, in memory since 6.6.
     User,
+}
+
+impl Marks {
+    /// What may be set at `directory`.
+    fn possible_at(directory: &Path) -> io::Result<Self> {
+        let may_set = |name: &str| rustix::fs::setxattr(directory, name, b"", XattrFlags::empty());
+        Ok(match may_set("trusted.hwb") {
+            Ok(()) => Self::Trusted,
+            Err(_) => may_set("user.hwb").map(|()| Self::User)?,
+        })
+    }
 }
 
 /// Mounts a file system in memory with `options`; it is not yet attached.
@@ -52,20 +65,35 @@ impl Memory {
     pub(super) fn enter(at: &Path) -> io::Result<Self> {
         attach(&in_memory(&[("mode", "0700")])?, at)?;
         rustix::process::chdir(at)?;
-        let may_set = |name: &str| rustix::fs::setxattr(".", name, b"", XattrFlags::CREATE);
-        let marks = match may_set("trusted.hwb") {
-            Ok(()) => Marks::Trusted,
-            Err(_) => may_set("user.hwb").map(|()| Marks::User)?,
-        };
-        Ok(Self { marks })
+        Ok(Self { marks: Marks::possible_at(Path::new("."))? })
     }
 
-    /// Makes the view of `lower`, a directory; `name` is that of no other view. It is not yet attached.
-    pub(super) fn view(&self, name: usize, lower: &OwnedFd) -> io::Result<OwnedFd> {
+    /// Makes the view of `lower`, a directory; `name` is that of no other view. What is written is kept in `changes`, or
+    /// in memory. It is not yet attached.
+    pub(super) fn view(
+        &self,
+        name: usize,
+        lower: &OwnedFd,
+        changes: Option<&OwnedFd>,
+    ) -> io::Result<OwnedFd> {
         let layers = PathBuf::from(name.to_string());
-        let [below, above, work] = ["lower", "upper", "work"].map(|layer| layers.join(layer));
-        for directory in [&layers, &below, &above, &work] {
+        let [below, kept] = ["lower", "changes"].map(|layer| layers.join(layer));
+        for directory in [&layers, &below, &kept] {
             rustix::fs::mkdir(directory, Mode::RWXU)?;
+        }
+        let marks = match changes {
+            None => self.marks,
+            Some(changes) => {
+                attach(changes, &kept)?;
+                Marks::possible_at(&kept)?
+            }
+        };
+        let [above, work] = [UPPER, "work"].map(|layer| kept.join(layer));
+        for directory in [&above, &work] {
+            match rustix::fs::mkdir(directory, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         look_alike(lower, &above)?;
         attach(lower, &below)?;
@@ -73,7 +101,7 @@ impl Memory {
         for (option, layer) in [("lowerdir", below), ("upperdir", above), ("workdir", work)] {
             rustix::mount::fsconfig_set_string(&context, option, layer)?;
         }
-        if self.marks == Marks::User {
+        if marks == Marks::User {
             rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
         }
         rustix::mount::fsconfig_create(&context)?;

@@ -44,11 +44,12 @@ impl Request {
             Network::Denied => args.push("--no-network".into()),
         }
         for Mount { host, guest, access } in &self.mounts {
-            args.push(match access {
-                Access::ReadOnly => "--read-only".into(),
-                Access::ReadWrite => "--read-write".into(),
-                Access::Layered => "--layered".into(),
-            });
+            match access {
+                Access::ReadOnly => args.push("--read-only".into()),
+                Access::ReadWrite => args.push("--read-write".into()),
+                Access::Layered => args.push("--layered".into()),
+                Access::Overlaid { changes } => args.extend(["--overlaid".into(), changes.as_path().into()]),
+            }
             args.extend([host.as_path().into(), guest.as_path().into()]);
         }
         args.extend(["--cwd".into(), self.cwd.as_path().into(), "--".into()]);
@@ -80,6 +81,10 @@ impl Request {
                 "--read-only" => mounts.push(mount(Access::ReadOnly, &mut args)?),
                 "--read-write" => mounts.push(mount(Access::ReadWrite, &mut args)?),
                 "--layered" => mounts.push(mount(Access::Layered, &mut args)?),
+                "--overlaid" => {
+                    let changes = HostPath::new(PathBuf::from(args.next()?));
+                    mounts.push(mount(Access::Overlaid { changes }, &mut args)?);
+                }
                 "--cwd" => cwd = Some(GuestPath::new(PathBuf::from(args.next()?))),
                 "--" => break,
                 _ => return None,
@@ -196,7 +201,12 @@ mod tests {
         let full = Request {
             control: Some(9),
             network: Network::Denied,
-            mounts: vec![mount(Access::ReadOnly), mount(Access::ReadWrite), mount(Access::Layered)],
+            mounts: vec![
+                mount(Access::ReadOnly),
+                mount(Access::ReadWrite),
+                mount(Access::Layered),
+                mount(Access::Overlaid { changes: HostPath::new("/c") }),
+            ],
             argv: ["sh", "--", "--cwd"].map(OsString::from).into(),
             ..plain.clone()
         };

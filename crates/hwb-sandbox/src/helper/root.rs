@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use hwb_ident::HostPath;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
@@ -25,6 +26,14 @@ enum TopEntry {
     Link(PathBuf),
     Directory(OwnedFd),
     File(OwnedFd),
+}
+
+/// What a mount is made of, taken from the host before anything is covered.
+#[derive(Debug)]
+struct Source {
+    tree: OwnedFd,
+    /// Where what is written is kept, if it is.
+    changes: Option<OwnedFd>,
 }
 
 /// Makes a private root with `mounts`, and enters it. The mount namespace must be the caller's own.
@@ -81,21 +90,30 @@ fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
     Ok(top)
 }
 
-fn clone_source(mount: &Mount) -> Result<OwnedFd, Report> {
-    let extent = match mount.access {
-        Access::ReadOnly | Access::ReadWrite => Extent::Tree,
-        // One file system is all that a layer can lie over.
-        Access::Layered => Extent::Mount,
-    };
-    let source = clone_mount(mount.host.as_path(), extent).map_err(|error| setup(mount, &error))?;
-    match mount.access {
-        Access::ReadWrite => {}
-        Access::ReadOnly => os::set_read_only(&source, Extent::Tree)
-            .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?,
-        Access::Layered if is_directory(&source).map_err(|error| setup(mount, &error))? => {}
-        Access::Layered => return Err(setup(mount, &Errno::NOTDIR.into())),
+fn clone_source(mount: &Mount) -> Result<Source, Report> {
+    let clone =
+        |path: &HostPath, extent| clone_mount(path.as_path(), extent).map_err(|error| setup(mount, &error));
+    match &mount.access {
+        Access::ReadWrite => Ok(Source { tree: clone(&mount.host, Extent::Tree)?, changes: None }),
+        Access::ReadOnly => {
+            let tree = clone(&mount.host, Extent::Tree)?;
+            os::set_read_only(&tree, Extent::Tree)
+                .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?;
+            Ok(Source { tree, changes: None })
+        }
+        Access::Layered | Access::Overlaid { .. } => {
+            // One file system is all that a layer can lie over.
+            let tree = clone(&mount.host, Extent::Mount)?;
+            if !is_directory(&tree).map_err(|error| setup(mount, &error))? {
+                return Err(setup(mount, &Errno::NOTDIR.into()));
+            }
+            let changes = match &mount.access {
+                Access::Overlaid { changes } => Some(clone(changes, Extent::Mount)?),
+                Access::ReadOnly | Access::ReadWrite | Access::Layered => None,
+            };
+            Ok(Source { tree, changes })
+        }
     }
-    Ok(source)
 }
 
 fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
@@ -104,15 +122,18 @@ fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Replaces the sources of layered mounts by views of them; covers `staging` if there are any.
-fn lay(mounts: &[Mount], sources: Vec<OwnedFd>, staging: &Path) -> Result<Vec<OwnedFd>, Report> {
+fn lay(mounts: &[Mount], sources: Vec<Source>, staging: &Path) -> Result<Vec<OwnedFd>, Report> {
     let unsupported = |error: io::Error| Report::unsupported(Guarantee::LayeredMounts, &error);
-    if mounts.iter().all(|mount| mount.access != Access::Layered) {
-        return Ok(sources);
+    let is_plain = |mount: &Mount| matches!(mount.access, Access::ReadOnly | Access::ReadWrite);
+    if mounts.iter().all(is_plain) {
+        return Ok(sources.into_iter().map(|source| source.tree).collect());
     }
     let memory = Memory::enter(staging).map_err(unsupported)?;
-    let lay = |(index, (mount, source)): (usize, (&Mount, OwnedFd))| match mount.access {
-        Access::ReadOnly | Access::ReadWrite => Ok(source),
-        Access::Layered => memory.view(index, &source).map_err(unsupported),
+    let lay = |(index, (mount, source)): (usize, (&Mount, Source))| {
+        if is_plain(mount) {
+            return Ok(source.tree);
+        }
+        memory.view(index, &source.tree, source.changes.as_ref()).map_err(unsupported)
     };
     mounts.iter().zip(sources).enumerate().map(lay).collect()
 }
