@@ -157,6 +157,24 @@ struct Setup<'a> {
     backend: &'a str,
     backend_path: Vec<String>,
     may_fork: bool,
+    /// Modules that are imported before the first fork; where one is missing that is no error.
+    beforehand: &'static [&'static str],
+}
+
+/// What the hooks of a backend import one after another, each in its own process, when they are called. Imported before
+/// the fork it is paid once. The list depends on nothing but the backend, so that no build knows of an earlier one;
+/// only backends whose modules do nothing but define things when they are imported stand here.
+fn imported_by_hooks(backend: &str) -> &'static [&'static str] {
+    match backend {
+        "hatchling.build" => &[
+            "hatchling.builders.wheel",
+            "hatchling.plugin.manager",
+            "hatchling.metadata.core",
+            "hatchling.bridge.app",
+        ],
+        "pdm.backend" => &["pdm.backend.wheel"],
+        _ => &[],
+    }
 }
 
 #[derive(Serialize)]
@@ -349,6 +367,7 @@ impl<'a> Hooks<'a> {
             backend_path: spec.backend_path.iter().map(ToString::to_string).collect(),
             // An in-tree backend may read at import what its first hook writes.
             may_fork: spec.backend_path.is_empty(),
+            beforehand: imported_by_hooks(&spec.backend),
         };
         send(running.as_mut(), &line(&setup));
         Ok(running)

@@ -23,6 +23,8 @@ def main():
     name_temporary_files_alike()
     try:
         backend = load(setup["backend"])
+        if setup["may_fork"]:
+            import_beforehand(setup["beforehand"])
     except BaseException as error:
         backend = None
         failure = describe(error, "import")
@@ -81,6 +83,17 @@ def load(backend):
     for attribute in filter(None, attributes.split(".")):
         found = getattr(found, attribute)
     return found
+
+
+def import_beforehand(modules):
+    import importlib
+
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            # Another version of the backend: its hooks import what they need.
+            pass
 
 
 def is_single_threaded():
