@@ -260,6 +260,8 @@ fn surround(arena: &Arena, command: &mut Command) {
 fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
     surround(arena, command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A tool that flushes its output would else pay for what the one before it left in the journal.
+    capture(&mut program("sync"))?;
     let start = Instant::now();
     let output = command.output().context("the tool did not start")?;
     let time = start.elapsed();
