@@ -9,7 +9,8 @@ use hwb_build::{HookError, ProjectError};
 use hwb_interpreter::EnvironmentError;
 use hwb_net::git::GitError;
 use hwb_sandbox::SandboxError;
-use hwb_store::StoreError;
+use hwb_store::mirror::MirrorError;
+use hwb_store::{StoreError, TreeError};
 use hwb_uv::{SeamError, SeamErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,12 +156,27 @@ kinds! {
     StoreError => |_| ErrorKind::Machine;
     hwb_store::FsError => |_| ErrorKind::Machine;
     hwb_store::SinkError => |_| ErrorKind::Machine;
-    hwb_store::TreeError => |_| ErrorKind::Source;
+    TreeError => tree_kind;
+    MirrorError => mirror_kind;
     ProjectError => |_| ErrorKind::Source;
     SandboxError => sandbox_kind;
     HookError => hook_kind;
     InstalledError => installed_kind;
     hwb_ident::source::ParseSourceError => |_| ErrorKind::Source;
+}
+
+fn tree_kind(error: &TreeError) -> ErrorKind {
+    match error {
+        TreeError::Read { .. } | TreeError::LinkLeaves { .. } => ErrorKind::Source,
+        TreeError::Write { .. } | TreeError::Fs(_) => ErrorKind::Machine,
+    }
+}
+
+fn mirror_kind(error: &MirrorError) -> ErrorKind {
+    match error {
+        MirrorError::Store(_) => ErrorKind::Machine,
+        MirrorError::Snapshot(error) => tree_kind(error),
+    }
 }
 
 fn sandbox_kind(error: &SandboxError) -> ErrorKind {

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use hwb_archive::Limits;
 use hwb_build::{Project, read_project};
 use hwb_ident::{ArchivePath, Digest, GitSource, PathSource, Requirement, SourceSpec, Timestamp, UrlSource};
+use hwb_interpreter::Privacy;
 use hwb_net::git::{self, CheckoutOptions};
+use hwb_sandbox::UPPER;
 use hwb_store::git::Repository;
+use hwb_store::mirror::Mirror;
 use hwb_store::snapshot::{self, Exclude};
-use hwb_store::{DiskSink, Slot};
+use hwb_store::{DiskSink, Scratch, Slot};
 
 use crate::build::Placement;
 use crate::error::{Error, ErrorKind};
@@ -28,12 +31,22 @@ pub(crate) struct Tree {
     pub(crate) digest: Digest,
     /// The newest time that the source itself knows of.
     pub(crate) epoch: Timestamp,
-    /// Whether the backend runs in a copy.
-    pub(crate) placement: Placement,
+    /// What a backend may do to the files.
+    pub(crate) ground: Ground,
     /// What it is, for records: a URL without credentials, a commit, a file name.
     pub(crate) origin: String,
-    /// Holds the path, and removes what is there; a tree that is built in place has none.
-    _slot: Option<Slot>,
+}
+
+/// Whose the files of a tree are.
+#[derive(Debug)]
+pub(crate) enum Ground {
+    /// The user's: the backend works in them.
+    InPlace,
+    /// This build's own: a copy that is gone with the tree.
+    Copy { _slot: Slot },
+    /// The store's: a copy of a large tree, which no build writes to. What the backend writes goes into `changes`, over
+    /// which a session sees it, and is gone with the tree.
+    Kept { mirror: Arc<Mirror>, changes: Scratch },
 }
 
 /// What is wrong with a source.
@@ -107,7 +120,14 @@ pub(crate) fn acquire_directory(world: &World, directory: &Path) -> Result<Tree,
 
 /// Copies a tree once more, for a build beside the one that has it.
 pub(crate) fn acquire_copy(world: &World, tree: &Tree) -> Result<Tree, Error> {
-    let copy = take_whole(world, &tree.top)?;
+    let copy = match &tree.ground {
+        Ground::InPlace | Ground::Copy { .. } => take_whole(world, &tree.top)?,
+        Ground::Kept { mirror, changes } => {
+            let copy = kept(world, Arc::clone(mirror), &tree.origin)?;
+            share_repository(changes.path(), &copy)?;
+            copy
+        }
+    };
     let below = tree.project.strip_prefix(&tree.top).unwrap_or_else(|_| Path::new(""));
     Ok(Tree { project: copy.top.join(below), epoch: tree.epoch, origin: tree.origin.clone(), ..copy })
 }
@@ -118,6 +138,22 @@ pub(crate) fn acquire_sdist(world: &World, bytes: &[u8], name: &str) -> Result<T
 }
 
 impl Tree {
+    /// Whether a backend works in the tree itself.
+    pub(crate) fn placement(&self) -> Placement {
+        match self.ground {
+            Ground::InPlace => Placement::InPlace,
+            Ground::Copy { .. } | Ground::Kept { .. } => Placement::Snapshot,
+        }
+    }
+
+    /// The directory that backends write to.
+    fn writable(&self) -> PathBuf {
+        match &self.ground {
+            Ground::InPlace | Ground::Copy { .. } => self.top.clone(),
+            Ground::Kept { changes, .. } => changes.path().join(UPPER),
+        }
+    }
+
     /// What the project says about its build.
     pub(crate) fn read_project(&self) -> Result<Project, Error> {
         self.read_project_at(&self.project)
@@ -188,8 +224,7 @@ fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Re
                 top: path,
                 digest: measured.digest,
                 epoch: world.epoch.unwrap_or(Timestamp::ZIP_EPOCH),
-                placement: Placement::InPlace,
-                _slot: None,
+                ground: Ground::InPlace,
             })
         }
     }
@@ -201,10 +236,21 @@ fn lend_repository(directory: &Path, tree: &Tree) -> Result<(), Error> {
     let directory = fs_err::canonicalize(directory).map_err(read)?;
     match Repository::discover(&directory) {
         Some(repository) if repository.work_tree == directory => {
-            Ok(repository.lend(&tree.top, &tree.top.with_file_name("git"))?)
+            let writable = tree.writable();
+            Ok(repository.lend(&writable, &writable.with_file_name("git"))?)
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Lets another tree over the same files have the repository that was lent to the first.
+fn share_repository(changes: &Path, copy: &Tree) -> Result<(), Error> {
+    let lent = changes.join(UPPER).join(".git");
+    if lent.is_file() {
+        let text = hwb_store::fs::read(&lent)?;
+        hwb_store::fs::write_atomic(&copy.writable().join(".git"), &text)?;
+    }
+    Ok(())
 }
 
 fn check_digest(name: &str, expected: Digest, found: Digest) -> Result<(), Error> {
@@ -214,12 +260,29 @@ fn check_digest(name: &str, expected: Digest, found: Digest) -> Result<(), Error
     Err(Error::new(ErrorKind::Source, SourceError::Hash { name: name.to_owned(), expected, found }))
 }
 
+/// Copies a directory, or brings the copy that the store has of a large one up to date.
 fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Error> {
+    let origin = directory.display().to_string();
+    if snapshot::is_large(directory, exclude)?
+        && world.privacy() != Privacy::Copy
+        && let Some(mirror) = world.store.mirror(directory, exclude)?
+    {
+        return kept(world, Arc::new(mirror), &origin);
+    }
     let scratch = world.store.scratch("source")?;
     let copy = scratch.path().join("tree");
     let taken = snapshot::take(directory, &copy, exclude)?;
-    let origin = directory.display().to_string();
     settle(world, &copy, None, Facts { digest: taken.digest, epoch: Timestamp::ZIP_EPOCH, origin })
+}
+
+/// A tree over what the store keeps.
+fn kept(world: &World, mirror: Arc<Mirror>, origin: &str) -> Result<Tree, Error> {
+    let changes = world.store.scratch("changes")?;
+    hwb_store::fs::create_directory(&changes.path().join(UPPER))?;
+    let (top, digest) = (mirror.path().to_path_buf(), mirror.snapshot().digest);
+    let epoch = world.epoch.unwrap_or(Timestamp::ZIP_EPOCH);
+    let ground = Ground::Kept { mirror, changes };
+    Ok(Tree { project: top.clone(), top, digest, epoch, ground, origin: origin.to_owned() })
 }
 
 /// Copies a directory that no developer works in: everything in it is source.
@@ -246,8 +309,7 @@ fn settle(world: &World, copy: &Path, top: Option<&str>, facts: Facts) -> Result
     let place = slot.path().join("tree");
     fs_err::rename(copy, &place).map_err(read)?;
     let project = top.map_or_else(|| place.clone(), |top| place.join(top));
-    let placement = Placement::Snapshot;
-    Ok(Tree { project, top: place, digest, epoch, placement, origin, _slot: Some(slot) })
+    Ok(Tree { project, top: place, digest, epoch, ground: Ground::Copy { _slot: slot }, origin })
 }
 
 fn unpack<R: std::io::Read + std::io::Seek>(world: &World, input: R, name: &str) -> Result<Tree, Error> {

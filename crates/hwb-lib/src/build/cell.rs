@@ -14,10 +14,10 @@ use hwb_store::Scratch;
 use hwb_uv::{Python, Seam, SeamError, direct};
 use serde_json::Value;
 
-use crate::build::{HookPath, Isolation, Placement};
+use crate::build::{HookPath, Isolation};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Phase};
-use crate::source::Tree;
+use crate::source::{Ground, Tree};
 use crate::world::{Phases, SOURCE, WORK, World};
 
 /// What the user adds to a build; nested builds have none of it.
@@ -327,18 +327,18 @@ impl Site<'_> {
         if self.world.privacy() == Privacy::Copy {
             return Stage { mounts, project: tree.project.clone(), top, work };
         }
-        let bind = |host: &Path, guest: &str| Mount {
-            host: HostPath::new(host),
-            guest: GuestPath::new(guest),
-            access: Access::ReadWrite,
+        let mut mount = |host: &Path, guest: &str, access| {
+            mounts.push(Mount { host: HostPath::new(host), guest: GuestPath::new(guest), access });
+            PathBuf::from(guest)
         };
-        mounts.push(bind(&work, WORK));
-        let top = match tree.placement {
+        mount(&work, WORK, Access::ReadWrite);
+        let top = match &tree.ground {
             // An incremental build must find the paths that it wrote down last time.
-            Placement::InPlace => top,
-            Placement::Snapshot => {
-                mounts.push(bind(&top, SOURCE));
-                PathBuf::from(SOURCE)
+            Ground::InPlace => top,
+            Ground::Copy { .. } => mount(&top, SOURCE, Access::ReadWrite),
+            Ground::Kept { changes, .. } => {
+                let changes = HostPath::new(changes.path());
+                mount(&top, SOURCE, Access::Overlaid { changes })
             }
         };
         Stage { mounts, project: below(&top, &tree.project), top, work: PathBuf::from(WORK) }

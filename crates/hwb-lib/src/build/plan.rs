@@ -159,11 +159,11 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<PlanRepo
         SourceSpec::Path(source) => !world.ambient.absolute(&source.path).is_dir(),
         _ => false,
     };
-    let Tree { digest, epoch, origin, placement, .. } = &tree;
+    let Tree { digest, epoch, origin, .. } = &tree;
     Ok(PlanReport {
         source: origin.clone(),
         digest: digest.to_string(),
-        placement: *placement,
+        placement: tree.placement(),
         outputs: request.outputs,
         out_dir: world.ambient.absolute(&request.out_dir),
         isolation: request.isolation,

@@ -37,6 +37,45 @@ fn a_directory() {
     assert_eq!(after, before);
 }
 
+/// A backend that changes its source at every hook, and finds what its own hooks did there, and nothing else.
+const CHANGES_ITS_SOURCE: &str = "
+import os
+make = build_wheel
+def get_requires_for_build_wheel(settings=None):
+    open('asked', 'x').close()
+    return []
+def build_wheel(directory, settings=None, metadata=None):
+    os.remove('asked')
+    os.rename('data/0', 'data/moved')
+    with open('greeter.py', 'a') as module:
+        module.write('# built\\n')
+    return make(directory, settings, metadata)
+";
+
+#[test]
+fn a_large_directory() {
+    let context = context();
+    let folder = context.work().join("greeter");
+    let backend = format!("{}{CHANGES_ITS_SOURCE}", tiny_backend());
+    let project = greeter().file("_backend/tiny_backend.py", backend);
+    (0..=2000).fold(project, |project, number| project.file(&format!("data/{number}"), [])).write_to(&folder);
+    let before = CommandContext::files_below(&folder);
+    let build = || {
+        let report = context.run(["build", "greeter", "--json", "-q"]).success().json();
+        let artifact = &report["artifacts"][0];
+        (artifact["source"].to_string(), artifact["sha256"].to_string())
+    };
+    let first = build();
+    assert_eq!(build(), first, "what the first build changed reached the second");
+    assert_eq!(member(&only_wheel(&context), "greeter.py"), "VERSION = \"1.0\"\n# built\n");
+    assert_eq!(CommandContext::files_below(&folder), before);
+    fs::write(folder.join("greeter.py"), "VERSION = \"1.0\"  # edited\n").unwrap();
+    let second = build();
+    assert!(second.0 != first.0 && second.1 != first.1);
+    assert_eq!(member(&only_wheel(&context), "greeter.py"), "VERSION = \"1.0\"  # edited\n# built\n");
+    assert_eq!(remains(&context), [""; 0]);
+}
+
 /// The same files in every kind of archive: the same source, and so the same wheel.
 #[test]
 fn archives_of_every_kind() {
