@@ -8,7 +8,6 @@ use std::sync::Arc;
 use hwb_archive::Limits;
 use hwb_build::{Project, read_project};
 use hwb_ident::{ArchivePath, Digest, GitSource, PathSource, Requirement, SourceSpec, Timestamp, UrlSource};
-use hwb_interpreter::Privacy;
 use hwb_net::git::{self, CheckoutOptions};
 use hwb_sandbox::UPPER;
 use hwb_store::git::Repository;
@@ -264,7 +263,7 @@ fn check_digest(name: &str, expected: Digest, found: Digest) -> Result<(), Error
 fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Error> {
     let origin = directory.display().to_string();
     if snapshot::is_large(directory, exclude)?
-        && world.privacy() != Privacy::Copy
+        && world.can_overlay()?
         && let Some(mirror) = world.store.mirror(directory, exclude)?
     {
         return kept(world, Arc::new(mirror), &origin);

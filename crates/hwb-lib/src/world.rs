@@ -99,6 +99,19 @@ impl World {
         })
     }
 
+    /// Whether a session can see a directory of the store through an overlay in another: that asks more of its file
+    /// system than a layer in memory does.
+    pub(crate) fn can_overlay(&self) -> Result<bool, Error> {
+        let scratch = self.store.scratch("probe")?;
+        let changes = HostPath::new(scratch.path());
+        let overlay = Mount {
+            host: HostPath::new(self.store.root()),
+            guest: GuestPath::new(SOURCE),
+            access: Access::Overlaid { changes },
+        };
+        Ok(self.privacy() != Privacy::Copy && self.sandbox.probe(&self.session_spec(vec![overlay])).is_ok())
+    }
+
     /// A view of the indexes for the calling thread; `chain` names the builds that wait for it.
     pub(crate) fn seam(self: &Arc<Self>, chain: &[PackageName]) -> Result<Seam, Error> {
         let builder = Arc::new(NestedBuilder::new(Arc::clone(self), chain));
