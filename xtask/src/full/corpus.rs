@@ -27,6 +27,11 @@ enum Finding {
         /// The wheel's name.
         wheel: String,
     },
+    /// As `Equal`, but for what differs between two builds of uv itself.
+    UvVaries {
+        /// What differs.
+        how: Vec<String>,
+    },
     /// Both built it and something differs, or the import fails.
     Different {
         /// What differs.
@@ -53,6 +58,9 @@ impl Finding {
     fn line(&self) -> String {
         match self {
             Self::Equal { wheel } => format!("equal      {wheel}"),
+            Self::UvVaries { how } => {
+                format!("equal, but for what two builds of uv differ in: {}", how.join("; "))
+            }
             Self::Different { how } => format!("DIFFERENT  {}", how.join("; ")),
             Self::OnlyUv { said } => format!("HWB FAILED {}", last_line(said)),
             Self::OnlyHwb { said } => format!("only hwb   (uv: {})", last_line(said)),
@@ -105,16 +113,20 @@ fn examine(
     // workspace, and take them for the project's.
     let folder = tempfile::tempdir()?;
     let place = folder.path();
-    let (ours, theirs) = (place.join("hwb"), place.join("uv"));
-    fs_err::create_dir_all(&ours)?;
-    fs_err::create_dir_all(&theirs)?;
+    let [ours, theirs, elsewhere] = ["hwb", "uv", "uv-once-more"].map(|name| place.join(name));
+    for folder in [&ours, &theirs, &elsewhere] {
+        fs_err::create_dir_all(folder)?;
+    }
     let cache = workspace.target.join("corpus-cache");
     let by_hwb = build_with_hwb(hwb, index, &sdist, &ours, &cache);
-    let mut command = program(&peers.uv);
-    command.args(["build", "--wheel", "--no-config", "--python", PYTHON, "--default-index", &index.url]);
-    command.arg("--out-dir").arg(&theirs).arg(&sdist).envs(build_environment());
-    command.env("UV_PYTHON_DOWNLOADS", "never").env("UV_CACHE_DIR", workspace.target.join("peers-cache"));
-    let by_uv = capture(&mut command).and_then(|_| only_wheel(&theirs));
+    let uv_builds = |out: &Path| {
+        let mut command = program(&peers.uv);
+        command.args(["build", "--wheel", "--no-config", "--python", PYTHON, "--default-index", &index.url]);
+        command.arg("--out-dir").arg(out).arg(&sdist).envs(build_environment());
+        command.env("UV_PYTHON_DOWNLOADS", "never").env("UV_CACHE_DIR", workspace.target.join("peers-cache"));
+        capture(&mut command).and_then(|_| only_wheel(out))
+    };
+    let by_uv = uv_builds(&theirs);
     let end = |error: anyhow::Error| tail(&format!("{error:#}"), 12);
     let (by_hwb, by_uv) = match (by_hwb, by_uv) {
         (Ok(by_hwb), Ok(by_uv)) => (by_hwb, by_uv),
@@ -123,6 +135,11 @@ fn examine(
         (Err(error), Err(_)) => return Ok(Finding::Neither { said: end(error) }),
     };
     let mut how = compare::wheels(&by_hwb, &by_uv)?;
+    let again = if how.is_empty() { Vec::new() } else { compare::wheels(&uv_builds(&elsewhere)?, &by_uv)? };
+    if !how.is_empty() && how.iter().all(|line| again.contains(line)) {
+        check_import(row, &by_hwb, index, place)?;
+        return Ok(Finding::UvVaries { how });
+    }
     if let Err(error) = check_import(row, &by_hwb, index, place) {
         how.push(format!("import: {}", last_line(&format!("{error:#}"))));
     }
@@ -139,7 +156,7 @@ fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> Strin
         let Some(finding) = findings.of(row) else { continue };
         let counted = matches!(row.kind, Kind::Pure | Kind::Platform);
         match finding {
-            Finding::Equal { .. } if counted => {
+            Finding::Equal { .. } | Finding::UvVaries { .. } if counted => {
                 equal += 1;
                 built_by_uv += 1;
             }

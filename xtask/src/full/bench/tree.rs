@@ -74,8 +74,6 @@ fn one_run(arena: &Arena, run: Run, source: &Path) -> anyhow::Result<Duration> {
     if run.1 == Cache::Empty {
         empty(&cache)?;
     }
-    // Nobody pays for what an earlier run has yet to write.
-    capture(program("sync").arg("--file-system").arg(&arena.place))?;
     timed(arena, &mut frontend(arena, (run.0, &cache), source, &out), &out)
 }
 
