@@ -121,6 +121,8 @@ pub struct Ingredients<'a> {
     pub epoch: Timestamp,
     /// The virtual environment, if there is one: its root and where its programs are.
     pub virtual_environment: Option<(&'a Path, &'a Path)>,
+    /// Where cargo is to find and keep what it downloads, if that is known.
+    pub cargo_home: Option<&'a Path>,
     /// A folder for temporary files of this build alone.
     pub temporary: &'a Path,
     /// Directories whose names must not end up in what is built, each with the name to use instead.
@@ -138,7 +140,8 @@ pub struct HookEnvironment {
 
 /// Makes the environment of a hook.
 pub fn hook_environment(ingredients: &Ingredients<'_>) -> HookEnvironment {
-    let Ingredients { ambient, added, epoch, virtual_environment, temporary, renamed } = *ingredients;
+    let Ingredients { ambient, added, epoch, virtual_environment, cargo_home, temporary, renamed } =
+        *ingredients;
     let mut variables: BTreeMap<String, String> = ambient
         .iter()
         .filter(|(name, _)| is_passed(name))
@@ -174,6 +177,9 @@ pub fn hook_environment(ingredients: &Ingredients<'_>) -> HookEnvironment {
         ("TMP", &temporary),
     ] {
         variables.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(cargo_home) = cargo_home {
+        variables.insert("CARGO_HOME".to_owned(), cargo_home.display().to_string());
     }
     map_prefixes(&mut variables, renamed);
     variables.extend(added.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -241,6 +247,7 @@ mod tests {
             added: &map(added),
             epoch: Timestamp::ZIP_EPOCH,
             virtual_environment: Some((Path::new("/env"), Path::new("/env/bin"))),
+            cargo_home: Some(Path::new("/crates")),
             temporary: Path::new("/tmp/b"),
             renamed: &[(Path::new("/cache/src"), "/src")],
         })
@@ -275,7 +282,9 @@ mod tests {
     #[test]
     fn fixes_what_differs_between_machines() {
         let found =
-            environment(&[("TZ", "Asia/Tokyo"), ("LC_ALL", "tr_TR"), ("PATH", "/bin")], &[]).variables;
+            environment(&[("TZ", "Mars"), ("LC_ALL", "tr_TR"), ("PATH", "/bin"), ("CARGO_HOME", "/me")], &[])
+                .variables;
+        assert_eq!(found["CARGO_HOME"], "/crates");
         assert_eq!(found["TZ"], "UTC");
         assert_eq!(found["LC_ALL"], "C.UTF-8");
         assert_eq!(found["PYTHONHASHSEED"], "0");

@@ -22,6 +22,8 @@ use crate::settings::Settings;
 pub(crate) const SOURCE: &str = "/hwb/source";
 /// Where a build sees the folders that it writes to.
 pub(crate) const WORK: &str = "/hwb/work";
+/// Where a build sees cargo's home, if it can be mounted.
+pub(crate) const CARGO_HOME: &str = "/hwb/cargo";
 
 /// What every build of one command shares; nested builds and other threads hold it too.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use hwb_ident::{GuestPath, Requirement};
 use crate::build::cell::{Made, Site, Stage, TEMPORARY};
 use crate::error::{Error, ErrorKind};
 use crate::event::Phase;
-use crate::world::{Phases, SOURCE, WORK};
+use crate::world::{CARGO_HOME, Phases, SOURCE, WORK};
 
 /// The interpreter lacks what the build needs.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ impl Site<'_> {
         log: &mut Log<'_>,
         phases: &mut Phases<'_>,
     ) -> Result<Made, Error> {
-        let stage = self.stage(Vec::new());
+        let stage = self.stage(Vec::new())?;
         let variables = self.bare_variables(&stage);
         let mut session = self.world.session(stage.mounts.clone())?;
         let installed = phases.run(Phase::Environment, || {
@@ -75,8 +75,9 @@ impl Site<'_> {
             added: &self.order.inputs.env,
             epoch: self.tree.epoch,
             virtual_environment: environment.zip(executable.parent()),
+            cargo_home: Some(&stage.cargo_home),
             temporary: &stage.work.join(TEMPORARY),
-            renamed: &[(&stage.top, SOURCE), (&stage.work, WORK)],
+            renamed: &[(&stage.top, SOURCE), (&stage.work, WORK), (&stage.cargo_home, CARGO_HOME)],
         })
     }
 

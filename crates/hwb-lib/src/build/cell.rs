@@ -14,11 +14,11 @@ use hwb_store::Scratch;
 use hwb_uv::{Python, Seam, SeamError, direct};
 use serde_json::Value;
 
-use crate::build::{HookPath, Isolation};
+use crate::build::{HookPath, Isolation, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Phase};
 use crate::source::{Ground, Tree};
-use crate::world::{Phases, SOURCE, WORK, World};
+use crate::world::{CARGO_HOME, Phases, SOURCE, WORK, World};
 
 /// What the user adds to a build; nested builds have none of it.
 #[derive(Debug, Clone)]
@@ -208,6 +208,8 @@ pub(super) struct Stage {
     pub(super) top: PathBuf,
     pub(super) project: PathBuf,
     pub(super) work: PathBuf,
+    /// Where cargo keeps what it downloads: the path of a crate's source ends up in what is compiled of it.
+    pub(super) cargo_home: PathBuf,
 }
 
 /// Everything that the hooks of a project are called with.
@@ -262,7 +264,7 @@ impl Site<'_> {
 
     fn prepare(&self, requirements: &[Requirement], phases: &mut Phases<'_>) -> Result<Prepared, Error> {
         let environment = self.environment(requirements, phases)?;
-        let stage = self.stage(environment.mounts());
+        let stage = self.stage(environment.mounts())?;
         let variables = self.hook_environment(&environment, &stage);
         let session = self.world.session(stage.mounts.clone())?;
         Ok(Prepared { environment, stage, variables, session })
@@ -317,15 +319,16 @@ impl Site<'_> {
     }
 
     /// What the backend sees at which path; `mounts` is there whatever it is.
-    pub(super) fn stage(&self, mut mounts: Vec<Mount>) -> Stage {
+    pub(super) fn stage(&self, mut mounts: Vec<Mount>) -> Result<Stage, Error> {
         let tree = self.tree;
         let (work, top) = (self.workplace.work.clone(), tree.top.clone());
         let below = |top: &Path, path: &Path| match path.strip_prefix(&tree.top) {
             Ok(below) => top.join(below),
             Err(_) => path.to_path_buf(),
         };
+        let cargo_home = self.cargo_home()?;
         if self.world.privacy() == Privacy::Copy {
-            return Stage { mounts, project: tree.project.clone(), top, work };
+            return Ok(Stage { mounts, project: tree.project.clone(), top, work, cargo_home });
         }
         let mut mount = |host: &Path, guest: &str, access| {
             mounts.push(Mount { host: HostPath::new(host), guest: GuestPath::new(guest), access });
@@ -341,7 +344,22 @@ impl Site<'_> {
                 mount(&top, SOURCE, Access::Overlaid { changes })
             }
         };
-        Stage { mounts, project: below(&top, &tree.project), top, work: PathBuf::from(WORK) }
+        // So must what cargo compiled then.
+        let cargo_home = match tree.placement() {
+            Placement::InPlace => cargo_home,
+            Placement::Snapshot => mount(&cargo_home, CARGO_HOME, Access::ReadWrite),
+        };
+        Ok(Stage { mounts, project: below(&top, &tree.project), top, work: PathBuf::from(WORK), cargo_home })
+    }
+
+    /// The user's place of cargo if there is one, else one of the store.
+    fn cargo_home(&self) -> Result<PathBuf, Error> {
+        let ambient = &self.world.ambient;
+        let usual = || Some(Path::new(ambient.var("HOME")?).join(".cargo"));
+        match ambient.var("CARGO_HOME").map(PathBuf::from).or_else(usual).filter(|home| home.is_dir()) {
+            Some(home) => Ok(home),
+            None => Ok(self.world.store.directory("cargo")?),
+        }
     }
 
     fn hook_environment(&self, environment: &Environment, stage: &Stage) -> HookEnvironment {
@@ -350,8 +368,14 @@ impl Site<'_> {
             added: &self.order.inputs.env,
             epoch: self.tree.epoch,
             virtual_environment: Some((environment.root(), environment.scripts())),
+            cargo_home: Some(&stage.cargo_home),
             temporary: &stage.work.join(TEMPORARY),
-            renamed: &[(&stage.top, SOURCE), (environment.root(), ENVIRONMENT), (&stage.work, WORK)],
+            renamed: &[
+                (&stage.top, SOURCE),
+                (environment.root(), ENVIRONMENT),
+                (&stage.work, WORK),
+                (&stage.cargo_home, CARGO_HOME),
+            ],
         })
     }
 

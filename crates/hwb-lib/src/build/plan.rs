@@ -183,6 +183,7 @@ fn influences(world: &World, added: &BTreeMap<String, String>, epoch: Timestamp)
         added,
         epoch,
         virtual_environment: None,
+        cargo_home: None,
         temporary: Path::new(""),
         renamed: &[],
     };

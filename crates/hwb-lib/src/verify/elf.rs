@@ -8,6 +8,9 @@ const MOST_SECTIONS: u64 = 65_535;
 /// A section that occupies no bytes of its file (`SHT_NOBITS`).
 const NO_BITS: u32 = 8;
 
+/// The most bytes that the name of a section may have.
+const LONGEST_NAME: usize = 1024;
+
 /// The contents of each section by its name; a name that comes twice bears its number from the second on.
 ///
 /// `None` if the bytes are no ELF file, or one whose section headers do not hold together.
@@ -19,7 +22,8 @@ pub(super) fn sections(file: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
     for (number, header) in headers.iter().enumerate() {
         let contents = if header.kind == NO_BITS { &[][..] } else { header.contents(file)? };
         let name = names.get(usize::try_from(header.name).ok()?..)?;
-        let end = name.iter().position(|&byte| byte == 0)?;
+        // Many headers may point into one long text: no section has such a name.
+        let end = name.iter().take(LONGEST_NAME).position(|&byte| byte == 0)?;
         let name = String::from_utf8_lossy(&name[..end]).into_owned();
         if name.is_empty() {
             continue;

@@ -1,39 +1,13 @@
 //! Archives and wheels that mean harm: one line of error, the right exit code, and nothing outside.
 
 use fs_err as fs;
-use hwb_testkit::hostile::{Hostile, Offer, good_tree, hostile};
-use hwb_testkit::{CommandContext, Outcome, Tree, Wheel};
+use hwb_testkit::hostile::{good_tree, handing_over, hostile};
+use hwb_testkit::{CommandContext, Wheel};
 
 use crate::{context, dist, remains};
 
 /// Where some of them try to write: a path that fits the short fields of archives.
 const OUTSIDE: &str = "/tmp/hwb-escaped";
-
-/// A project whose backend hands over the file `wheel.bin` under the name that `name.txt` has.
-fn handing_over(wheel: &[u8], name: &str) -> Tree {
-    let backend = "import os, shutil\n\
-                   def build_wheel(directory, settings=None, metadata=None):\n    \
-                       name = open('name.txt').read()\n    \
-                       shutil.copy('wheel.bin', os.path.join(directory, name))\n    \
-                       return name\n";
-    let text = "[build-system]\nrequires = []\nbuild-backend = \"handing\"\nbackend-path = [\".\"]\n";
-    let tree = Tree::new().file("pyproject.toml", text).file("handing.py", backend);
-    tree.file("wheel.bin", wheel).file("name.txt", name)
-}
-
-/// Offers it as it would come: an archive as a source, a wheel as what a backend left.
-fn offer(context: &CommandContext, case: &Hostile) -> Outcome {
-    match case.offer {
-        Offer::Source => {
-            let file = case.artifact.write_to(&context.work());
-            context.command(["build", "-q"]).arg(file).run()
-        }
-        Offer::Wheel => {
-            handing_over(&case.artifact.bytes, &case.artifact.name).write_to(&context.work().join("bad"));
-            context.run(["build", "bad", "-q"])
-        }
-    }
-}
 
 #[test]
 fn the_controls_are_built() {
@@ -42,7 +16,7 @@ fn the_controls_are_built() {
     context.command(["build", "-q"]).arg(archive).run().success();
     assert_eq!(dist(&context), ["bad-1.0-py3-none-any.whl"]);
     let wheel = Wheel::new("good", "1.0").file("good.py", "").build();
-    handing_over(&wheel.bytes, &wheel.name).write_to(&context.work().join("good"));
+    handing_over(&wheel).write_to(&context.work().join("good"));
     context.run(["build", "good", "-q"]).success();
     assert_eq!(dist(&context), ["bad-1.0-py3-none-any.whl", "good-1.0-py3-none-any.whl"]);
 }
@@ -57,8 +31,8 @@ fn refuse(belongs: impl Fn(&str) -> bool) -> String {
     let mut wrong = Vec::new();
     let mut verdicts = String::new();
     for case in hostile(OUTSIDE).iter().filter(|case| belongs(case.what)) {
-        let outcome = offer(&context, case);
-        if !is_refusal(&outcome, case.offer) {
+        let outcome = context.command(["build", "-q"]).arg(case.write_to(&context.work())).run();
+        if !case.offer.is_refusal(&outcome) {
             wrong.push(format!("{}: {outcome}", case.what));
         }
         fs::remove_dir_all(context.work()).unwrap();
@@ -74,21 +48,6 @@ fn refuse(belongs: impl Fn(&str) -> bool) -> String {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     verdicts
-}
-
-/// One line of error with its causes, the right exit code, and nothing else.
-fn is_refusal(outcome: &Outcome, offer: Offer) -> bool {
-    let code = match offer {
-        Offer::Source => 4,
-        Offer::Wheel => 6,
-    };
-    let is_terse =
-        |line: &str| ["error: ", "  caused by: ", "hint: "].iter().any(|mark| line.starts_with(mark));
-    let errors = outcome.stderr.lines().filter(|line| line.starts_with("error: ")).count();
-    outcome.code == Some(code)
-        && errors == 1
-        && outcome.stderr.lines().all(is_terse)
-        && outcome.stdout.is_empty()
 }
 
 #[test]
