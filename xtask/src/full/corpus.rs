@@ -96,9 +96,7 @@ pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Resul
         println!("{name:32} {:>5} s  {}", start.elapsed().as_secs(), finding.line());
         findings.note(row, finding)?;
     }
-    let body = report(&corpus, &findings, &peers);
-    let command = "cargo xtask full corpus".to_owned();
-    Ok(Section { part: "corpus", command, body, failed: Vec::new() })
+    Ok(report(&corpus, &findings, &peers))
 }
 
 /// Builds one row with both tools and compares.
@@ -147,9 +145,9 @@ fn examine(
     Ok(if how.is_empty() { Finding::Equal { wheel } } else { Finding::Different { how } })
 }
 
-/// The findings of all rows that were looked at, in Markdown.
-fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> String {
-    let mut text = String::new();
+/// The findings of all rows that were looked at. What uv builds must be equal.
+fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> Section {
+    let (mut text, mut failed) = (String::new(), Vec::new());
     let (mut equal, mut built_by_uv) = (0, 0);
     let mut rows = String::new();
     for row in &corpus.rows {
@@ -160,7 +158,10 @@ fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> Strin
                 equal += 1;
                 built_by_uv += 1;
             }
-            Finding::Different { .. } | Finding::OnlyUv { .. } if counted => built_by_uv += 1,
+            Finding::Different { .. } | Finding::OnlyUv { .. } if counted => {
+                built_by_uv += 1;
+                failed.push(row.name.clone());
+            }
             _ => {}
         }
         if !counted || !matches!(finding, Finding::Equal { .. }) {
@@ -177,5 +178,5 @@ fn report(corpus: &Corpus, findings: &Findings<Finding>, peers: &Peers) -> Strin
         peers.versions
     )
     .expect("writing to a string succeeds");
-    text + &rows
+    Section { part: "corpus", command: "cargo xtask full corpus".to_owned(), body: text + &rows, failed }
 }
