@@ -67,6 +67,8 @@ fn command<'a>(python: &Python, wheels: impl Iterator<Item = &'a Path>) -> ExecS
     for argument in ["-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"] {
         argv.push(argument.into());
     }
+    // Scripts are no modules, and a folder among them makes the wheel one that cannot be installed.
+    argv.extend(["-x", "[.]data/(scripts|data|headers)/"].map(OsString::from));
     argv.extend(wheels.map(OsString::from));
     ExecSpec {
         argv,

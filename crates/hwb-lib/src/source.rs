@@ -14,7 +14,10 @@ use hwb_store::git::Repository;
 use hwb_store::mirror::Mirror;
 use hwb_store::snapshot::{self, Exclude};
 use hwb_store::{DiskSink, Scratch, Slot};
+use hwb_wheel::Metadata;
+use hwb_wheel::metadata::MetadataVersion;
 
+use crate::artifact::Promise;
 use crate::build::Placement;
 use crate::error::{Error, ErrorKind};
 use crate::world::World;
@@ -32,8 +35,27 @@ pub(crate) struct Tree {
     pub(crate) epoch: Timestamp,
     /// What a backend may do to the files.
     pub(crate) ground: Ground,
-    /// What it is, for records: a URL without credentials, a commit, a file name.
-    pub(crate) origin: String,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a tree comes from, for messages and records, and what is known of what it must yield.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// A directory, the name of a file, or a URL without credentials.
+    pub(crate) name: String,
+    /// The commit of a git repository.
+    pub(crate) commit: Option<String>,
+    /// The digest of an archive.
+    pub(crate) archive: Option<Digest>,
+    /// What was asked for, or what an sdist says of itself.
+    pub(crate) promise: Promise,
+}
+
+impl Origin {
+    fn directory(path: &Path) -> Self {
+        Self { name: path.display().to_string(), ..Self::default() }
+    }
 }
 
 /// Whose the files of a tree are.
@@ -128,12 +150,13 @@ pub(crate) fn acquire_copy(world: &World, tree: &Tree) -> Result<Tree, Error> {
         }
     };
     let below = tree.project.strip_prefix(&tree.top).unwrap_or_else(|_| Path::new(""));
-    Ok(Tree { project: copy.top.join(below), epoch: tree.epoch, origin: tree.origin.clone(), ..copy })
+    let Tree { digest, epoch, ref origin, .. } = *tree;
+    Ok(Tree { project: copy.top.join(below), digest, epoch, origin: origin.clone(), ..copy })
 }
 
 /// Unpacks an sdist that was just built.
 pub(crate) fn acquire_sdist(world: &World, bytes: &[u8], name: &str) -> Result<Tree, Error> {
-    unpack(world, std::io::Cursor::new(bytes), name)
+    unpack(world, std::io::Cursor::new(bytes), (name, Digest::of(bytes)))
 }
 
 impl Tree {
@@ -160,7 +183,7 @@ impl Tree {
 
     /// What the project in a directory of this tree says about its build; messages name the source as it was given.
     pub(crate) fn read_project_at(&self, place: &Path) -> Result<Project, Error> {
-        let origin = PathBuf::from(&self.origin);
+        let origin = PathBuf::from(&self.origin.name);
         let shown = match place.strip_prefix(&self.top) {
             Ok(below) if below != Path::new("") => origin.join(below),
             _ => origin,
@@ -180,7 +203,9 @@ impl Tree {
         if !project.is_dir() {
             return Err(Error::new(ErrorKind::Source, SourceError::Subdirectory(subdirectory.clone())));
         }
-        Ok(Self { project, ..self })
+        // What is said of the whole is not said of a part.
+        let origin = Origin { promise: Promise::default(), ..self.origin };
+        Ok(Self { project, origin, ..self })
     }
 }
 
@@ -193,11 +218,11 @@ fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Re
         }
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut file = fs_err::File::open(path).map_err(read)?;
+        let digest = Digest::of_reader(&mut file).map_err(read)?;
         if let Some(expected) = source.sha256 {
-            let found = Digest::of_reader(&mut file).map_err(read)?;
-            check_digest(&name, expected, found)?;
+            check_digest(&name, expected, digest)?;
         }
-        return unpack(world, file, &name);
+        return unpack(world, file, (&name, digest));
     }
     if source.sha256.is_some() {
         return Err(Error::new(ErrorKind::Usage, SourceError::NoBytes(path.clone())));
@@ -219,7 +244,7 @@ fn acquire_path(world: &World, source: &PathSource, how: &Acquisition<'_>) -> Re
             let measured = snapshot::measure(&path, &exclude)?;
             Ok(Tree {
                 project: path.clone(),
-                origin: path.display().to_string(),
+                origin: Origin::directory(&path),
                 top: path,
                 digest: measured.digest,
                 epoch: world.epoch.unwrap_or(Timestamp::ZIP_EPOCH),
@@ -261,7 +286,7 @@ fn check_digest(name: &str, expected: Digest, found: Digest) -> Result<(), Error
 
 /// Copies a directory, or brings the copy that the store has of a large one up to date.
 fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Error> {
-    let origin = directory.display().to_string();
+    let origin = Origin::directory(directory);
     if snapshot::is_large(directory, exclude)?
         && world.can_overlay()?
         && let Some(mirror) = world.store.mirror(directory, exclude)?
@@ -275,13 +300,13 @@ fn take(world: &World, directory: &Path, exclude: &Exclude) -> Result<Tree, Erro
 }
 
 /// A tree over what the store keeps.
-fn kept(world: &World, mirror: Arc<Mirror>, origin: &str) -> Result<Tree, Error> {
+fn kept(world: &World, mirror: Arc<Mirror>, origin: &Origin) -> Result<Tree, Error> {
     let changes = world.store.scratch("changes")?;
     hwb_store::fs::create_directory(&changes.path().join(UPPER))?;
     let (top, digest) = (mirror.path().to_path_buf(), mirror.snapshot().digest);
     let epoch = world.epoch.unwrap_or(Timestamp::ZIP_EPOCH);
     let ground = Ground::Kept { mirror, changes };
-    Ok(Tree { project: top.clone(), top, digest, epoch, ground, origin: origin.to_owned() })
+    Ok(Tree { project: top.clone(), top, digest, epoch, ground, origin: origin.clone() })
 }
 
 /// Copies a directory that no developer works in: everything in it is source.
@@ -289,7 +314,7 @@ fn take_whole(world: &World, directory: &Path) -> Result<Tree, Error> {
     let scratch = world.store.scratch("source")?;
     let copy = scratch.path().join("tree");
     let taken = snapshot::take_whole(directory, &copy)?;
-    let origin = directory.display().to_string();
+    let origin = Origin::directory(directory);
     settle(world, &copy, None, Facts { digest: taken.digest, epoch: Timestamp::ZIP_EPOCH, origin })
 }
 
@@ -297,21 +322,33 @@ fn take_whole(world: &World, directory: &Path) -> Result<Tree, Error> {
 struct Facts {
     digest: Digest,
     epoch: Timestamp,
-    origin: String,
+    origin: Origin,
 }
 
-/// Moves `copy` to the path that its digest gives it. `top` is the one directory of an archive, if it has one.
+/// Moves `copy` to the path that its digest gives it. `top` is the one directory of an archive, if it has one: that is
+/// the source, whatever it is called.
 fn settle(world: &World, copy: &Path, top: Option<&str>, facts: Facts) -> Result<Tree, Error> {
+    let root = top.map_or_else(|| copy.to_path_buf(), |top| copy.join(top));
     let Facts { digest, epoch, origin } = facts;
     let epoch = world.epoch.unwrap_or(epoch);
     let slot = world.store.slot("sources", &digest)?;
     let place = slot.path().join("tree");
-    fs_err::rename(copy, &place).map_err(read)?;
-    let project = top.map_or_else(|| place.clone(), |top| place.join(top));
-    Ok(Tree { project, top: place, digest, epoch, ground: Ground::Copy { _slot: slot }, origin })
+    fs_err::rename(root, &place).map_err(read)?;
+    Ok(Tree {
+        project: place.clone(),
+        top: place,
+        digest,
+        epoch,
+        ground: Ground::Copy { _slot: slot },
+        origin,
+    })
 }
 
-fn unpack<R: std::io::Read + std::io::Seek>(world: &World, input: R, name: &str) -> Result<Tree, Error> {
+fn unpack<R: std::io::Read + std::io::Seek>(
+    world: &World,
+    input: R,
+    (name, archive): (&str, Digest),
+) -> Result<Tree, Error> {
     let scratch = world.store.scratch("unpack")?;
     let copy = scratch.path().join("tree");
     let mut sink = DiskSink::create(&copy)?;
@@ -321,7 +358,21 @@ fn unpack<R: std::io::Read + std::io::Seek>(world: &World, input: R, name: &str)
     let digest = sink.finish()?;
     let top = only_directory(&copy)?;
     let epoch = unpacked.newest.unwrap_or(Timestamp::ZIP_EPOCH).max(Timestamp::ZIP_EPOCH);
-    settle(world, &copy, top.as_deref(), Facts { digest, epoch, origin: name.to_owned() })
+    let promise = static_promise(&top.as_ref().map_or_else(|| copy.clone(), |top| copy.join(top)));
+    let origin = Origin { name: name.to_owned(), commit: None, archive: Some(archive), promise };
+    settle(world, &copy, top.as_deref(), Facts { digest, epoch, origin })
+}
+
+/// The version of the metadata since which name and version of an sdist hold for what is built of it (PEP 643).
+const FIRST_STATIC: MetadataVersion = MetadataVersion { major: 2, minor: 2 };
+
+/// What an sdist says in its `PKG-INFO`, if that can be relied on.
+fn static_promise(root: &Path) -> Promise {
+    let metadata = fs_err::read(root.join("PKG-INFO")).ok().and_then(|bytes| Metadata::parse(&bytes).ok());
+    match metadata.filter(|metadata| metadata.metadata_version >= FIRST_STATIC) {
+        Some(Metadata { name, version, .. }) => Promise { name: Some(name), version: Some(version) },
+        None => Promise::default(),
+    }
 }
 
 /// The name of the directory that holds everything of an sdist (PEP 625); `None` if things lie side by side.
@@ -343,7 +394,10 @@ fn acquire_url(world: &Arc<World>, source: &UrlSource) -> Result<Tree, Error> {
 
 fn acquire_requirement(world: &Arc<World>, requirement: &Requirement) -> Result<Tree, Error> {
     let choice = world.seam(&[])?.sdist(requirement, None)?;
-    fetch(world, &choice.url, choice.sha256, &choice.file)
+    let tree = fetch(world, &choice.url, choice.sha256, &choice.file)?;
+    let (name, version) = (choice.filename.name, choice.filename.version);
+    let promise = Promise { name: Some(name), version: Some(version) };
+    Ok(Tree { origin: Origin { promise, ..tree.origin }, ..tree })
 }
 
 /// Downloads an archive, unless the store has its bytes already, and unpacks it.
@@ -356,14 +410,14 @@ fn fetch(
     if let Some(digest) = sha256
         && let Some(blob) = world.store.open_blob(&digest)?
     {
-        return unpack(world, blob, name);
+        return unpack(world, blob, (name, digest));
     }
     let mut bytes = Vec::new();
     let fetched = world.seam(&[])?.download(url, sha256, &mut bytes)?;
     if sha256.is_some_and(|expected| expected == fetched.digest) {
         world.store.put_blob(&mut bytes.as_slice())?;
     }
-    unpack(world, std::io::Cursor::new(bytes), name)
+    unpack(world, std::io::Cursor::new(bytes), (name, fetched.digest))
 }
 
 fn acquire_git(world: &Arc<World>, source: &GitSource) -> Result<Tree, Error> {
@@ -384,7 +438,8 @@ fn acquire_git(world: &Arc<World>, source: &GitSource) -> Result<Tree, Error> {
         },
     )?;
     let digest = snapshot::measure(&copy, &Exclude::default())?.digest;
-    let origin = format!("{}@{}", SourceSpec::Git(source.clone()), checkout.commit);
+    let name = format!("{}@{}", SourceSpec::Git(source.clone()), checkout.commit);
+    let origin = Origin { name, commit: Some(checkout.commit.clone()), ..Origin::default() };
     settle(world, &copy, None, Facts { digest, epoch: checkout.committed, origin })
 }
 

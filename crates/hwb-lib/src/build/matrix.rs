@@ -377,6 +377,9 @@ impl Job<'_> {
             python: python.map(Python::describe),
             serves: Vec::new(),
             source: tree.digest.to_string(),
+            origin: tree.origin.name.clone(),
+            commit: tree.origin.commit.clone(),
+            archive: tree.origin.archive.map(|digest| digest.to_string()),
             source_date_epoch: tree.epoch.seconds(),
             requirements: built.requirements.clone(),
             influences: built.influences.clone(),
@@ -393,10 +396,11 @@ struct Provenance<'a> {
     python: By<'a>,
 }
 
-/// What the project says statically of what comes out.
+/// What comes out: as it was asked for, or as the source says statically.
 fn promise(tree: &Tree) -> Result<Promise, Error> {
+    let Promise { name, version } = tree.origin.promise.clone();
     let project = tree.read_project()?;
-    Ok(Promise { name: project.name, version: project.version })
+    Ok(Promise { name: name.or(project.name), version: version.or(project.version) })
 }
 
 /// Whether a wheel that `builder` built need not be built again for `python`: it is for several versions, or both are

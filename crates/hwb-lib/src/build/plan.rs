@@ -161,7 +161,7 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<PlanRepo
     };
     let Tree { digest, epoch, origin, .. } = &tree;
     Ok(PlanReport {
-        source: origin.clone(),
+        source: origin.name.clone(),
         digest: digest.to_string(),
         placement: tree.placement(),
         outputs: request.outputs,

@@ -189,6 +189,15 @@ pub struct ArtifactReport {
     pub serves: Vec<String>,
     /// Digest of the source tree it was built from.
     pub source: String,
+    /// Where that came from: a directory, the name of an archive, or a URL without credentials.
+    #[serde(default)]
+    pub origin: String,
+    /// The commit of a git repository.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Digest of the archive, if it came in one.
+    #[serde(default)]
+    pub archive: Option<String>,
     /// `SOURCE_DATE_EPOCH` of the build.
     pub source_date_epoch: u64,
     /// What was in the build environment: `name==version`, sorted.

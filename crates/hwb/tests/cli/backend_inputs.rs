@@ -59,7 +59,7 @@ const SECRETS: [&str; 12] = [
 /// Variables that are passed on as they are.
 const PASSED: [&str; 10] = [
     "AR",
-    "CARGO_HOME",
+    "CARGO_BUILD_JOBS",
     "CMAKE_ARGS",
     "GOPROXY",
     "MAX_JOBS",
@@ -69,6 +69,18 @@ const PASSED: [&str; 10] = [
     "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_GREETER",
     "SSL_CERT_DIR",
 ];
+
+/// Scripts are not compiled: beside the bytecode of one, no wheel could be installed any more.
+#[test]
+fn a_requirement_may_have_scripts_of_python() {
+    let script = "#!python\nprint('tool')\n";
+    let tool = Wheel::new("tool", "1.0").file("tool-1.0.data/scripts/tool.py", script).build();
+    let project = Project::new("greeter", "1.0").build_requires("tool");
+    let index = Index::of([tiny_backend_wheel(), tool]);
+    let context = context_with(&project).index(&index);
+    context.run(["build", "greeter", "-q"]).success();
+    context.run(["build", "greeter", "-q", "--fresh-environment"]).success();
+}
 
 #[test]
 fn variables_come_from_a_list() {
@@ -90,6 +102,7 @@ fn variables_come_from_a_list() {
     let is_flags = |name: &str| name == "CPPFLAGS" || name.ends_with("RUSTFLAGS");
     let names = variables.keys().filter(|name| !PASSED.contains(&name.as_str()) && !is_flags(name));
     assert_snapshot!(names.cloned().collect::<Vec<_>>().join("\n"), @r"
+    CARGO_HOME
     CFLAGS
     HOME
     LANG
@@ -113,7 +126,7 @@ fn variables_come_from_a_list() {
     assert!(variables["CFLAGS"].as_str().unwrap().starts_with("-O1"), "{text}");
     assert_eq!(seen["umask"], 0o022);
     // What can change the wheel is named, never with its value.
-    assert_snapshot!(report["artifacts"][0]["influences"], @r#"["AR","CARGO_HOME","CFLAGS","CMAKE_ARGS","GOPROXY","NO_PROXY","PKG_CONFIG_PATH","RUSTUP_HOME","SETUPTOOLS_SCM_PRETEND_VERSION_FOR_GREETER"]"#);
+    assert_snapshot!(report["artifacts"][0]["influences"], @r#"["AR","CARGO_BUILD_JOBS","CFLAGS","CMAKE_ARGS","GOPROXY","NO_PROXY","PKG_CONFIG_PATH","RUSTUP_HOME","SETUPTOOLS_SCM_PRETEND_VERSION_FOR_GREETER"]"#);
 }
 
 #[test]

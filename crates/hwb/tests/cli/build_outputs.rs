@@ -111,6 +111,9 @@ fn the_report_is_complete() {
       "python": "cpython [X.Y.Z]",
       "serves": [],
       "source": "sha256:[DIGEST]",
+      "origin": "[WORK]/greeter",
+      "commit": null,
+      "archive": null,
       "source_date_epoch": 315532800,
       "requirements": [
         "tiny-backend==1.0"

@@ -214,6 +214,43 @@ fn a_project_below_the_source() {
     ");
 }
 
+/// What is asked for, and what an sdist says of itself since PEP 643, is what must come out.
+#[test]
+fn an_sdist_of_another_project() {
+    let index = Index::of([Artifact::new("asked-2.0.tar.gz", greeter().sdist().bytes)]);
+    let context = context().index(&index);
+    let mut said = context.run(["build", "asked==2.0", "-q"]).exit(6).stderr;
+    for (field, value) in [("Name", "other"), ("Version", "1.1")] {
+        let info = greeter().pkg_info();
+        let line = info.lines().find(|line| line.starts_with(field)).unwrap();
+        let tree = greeter().tree().file("PKG-INFO", info.replace(line, &format!("{field}: {value}")));
+        tree.tar_gz("greeter-1.0").write_to(&context.work());
+        said.push_str(&context.run(["build", "greeter-1.0.tar.gz", "-q"]).exit(6).stderr);
+    }
+    assert_snapshot!(said, @r"
+    error: `greeter-1.0-py3-none-any.whl` fails its check and was not written to the output folder
+      caused by: the file name is of `greeter`, but the source of `asked`
+    error: `greeter-1.0-py3-none-any.whl` fails its check and was not written to the output folder
+      caused by: the file name is of `greeter`, but the source of `other`
+    error: `greeter-1.0-py3-none-any.whl` fails its check and was not written to the output folder
+      caused by: the file name is of version 1.0, but the source of version 1.1
+    ");
+    assert_eq!(dist(&context), [""; 0]);
+}
+
+/// The source is at one place, whatever the one directory of an archive is called.
+#[test]
+fn the_top_of_an_archive_leaves_no_trace() {
+    let context = context();
+    let tree = sdist_tree(&greeter().option("record-environment", true));
+    for top in ["greeter-1.0", "repository-0123abc"] {
+        tree.tar_gz(top).write_to(&context.work());
+        context.run(["build", &format!("{top}.tar.gz"), "-q"]).success();
+        let seen = member(&only_wheel(&context), "tiny_environment.json");
+        assert!(!seen.contains(top), "{seen}");
+    }
+}
+
 #[test]
 fn a_git_repository() {
     let context = context().filter(r"\b[0-9a-f]{40}\b", "[COMMIT]");
@@ -236,6 +273,9 @@ fn a_git_repository() {
         let report = context.run(["build", &source, "--json", "-q"]).success().json();
         assert_eq!(report["artifacts"][0]["version"], version, "{reference}");
         assert_eq!(report["artifacts"][0]["source_date_epoch"], 1_600_000_000, "{reference}");
+        let commit =
+            git(&repository, &["rev-parse", if reference.is_empty() { "HEAD" } else { &reference[1..] }]);
+        assert_eq!(report["artifacts"][0]["commit"], commit, "{reference}");
     }
     let source = format!("{url}@{first}#subdirectory=python");
     assert_snapshot!(context.run(["build", &source]), @r"
