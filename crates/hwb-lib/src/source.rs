@@ -20,6 +20,7 @@ use hwb_wheel::metadata::MetadataVersion;
 use crate::artifact::Promise;
 use crate::build::Placement;
 use crate::error::{Error, ErrorKind};
+use crate::event::Event;
 use crate::world::World;
 
 /// A source tree with a known digest, ready to be built.
@@ -393,6 +394,11 @@ fn acquire_url(world: &Arc<World>, source: &UrlSource) -> Result<Tree, Error> {
 }
 
 fn acquire_requirement(world: &Arc<World>, requirement: &Requirement) -> Result<Tree, Error> {
+    if requirement.version_or_url.is_none() {
+        // Whoever mistypes a directory runs a stranger's code: at least it is said.
+        let message = format!("there is no directory `{requirement}` here: taking its sdist from the index");
+        world.tell(Event::Note { message });
+    }
     let choice = world.seam(&[])?.sdist(requirement, None)?;
     let tree = fetch(world, &choice.url, choice.sha256, &choice.file)?;
     let (name, version) = (choice.filename.name, choice.filename.version);

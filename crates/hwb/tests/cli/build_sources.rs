@@ -149,6 +149,8 @@ fn a_requirement() {
     let context = context().index(&index);
     assert_snapshot!(context.run(["build", "greeter==1.0", "-q"]), @"exit: 0");
     assert_snapshot!(context.run(["build", "Greeter", "-q"]), @"exit: 0");
+    let said = context.run(["build", "Greeter"]).success().stderr;
+    assert!(said.contains("there is no directory `greeter` here: taking its sdist from the index"), "{said}");
     assert_snapshot!(context.run(["build", "greeter==2.0a1", "-q"]), @"exit: 0");
     assert_eq!(dist(&context).len(), 3);
     assert!(dist(&context).contains(&"greeter-1.5-py3-none-any.whl".to_owned()), "{:?}", dist(&context));
