@@ -15,6 +15,8 @@ use hwb_uv::{SeamError, SeamErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::build::ArtifactReport;
+
 /// The kind of a failure; it decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +69,7 @@ struct Inner {
     cause: Box<dyn StdError + Send + Sync>,
     hints: Vec<String>,
     log: Option<LogExcerpt>,
+    artifacts: Vec<ArtifactReport>,
 }
 
 /// What a backend printed before it failed.
@@ -81,7 +84,8 @@ pub struct LogExcerpt {
 impl Error {
     /// Says of which kind `cause` is.
     pub fn new(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
-        Self(Box::new(Inner { kind, cause: Box::new(cause), hints: Vec::new(), log: None }))
+        let cause = Box::new(cause);
+        Self(Box::new(Inner { kind, cause, hints: Vec::new(), log: None, artifacts: Vec::new() }))
     }
 
     /// Adds something to try.
@@ -109,6 +113,33 @@ impl Error {
     pub(crate) fn with_log(mut self, tail: Vec<String>, path: Option<PathBuf>) -> Self {
         self.0.log = Some(LogExcerpt { tail, path });
         self
+    }
+
+    /// What was built and written all the same, in the order of the request.
+    pub fn artifacts(&self) -> &[ArtifactReport] {
+        &self.0.artifacts
+    }
+
+    /// Adds what had been built before.
+    pub(crate) fn after(mut self, mut artifacts: Vec<ArtifactReport>) -> Self {
+        artifacts.append(&mut self.0.artifacts);
+        self.0.artifacts = artifacts;
+        self
+    }
+
+    /// Takes out what was built.
+    pub(crate) fn take_artifacts(&mut self) -> Vec<ArtifactReport> {
+        std::mem::take(&mut self.0.artifacts)
+    }
+
+    /// Makes it the cause of `outer`, which has its kind, hints and log.
+    pub(crate) fn within<E>(mut self, outer: impl FnOnce(Self) -> E) -> Self
+    where
+        E: StdError + Send + Sync + 'static,
+    {
+        let (hints, log) = (std::mem::take(&mut self.0.hints), self.0.log.take());
+        let (kind, artifacts) = (self.kind(), self.take_artifacts());
+        Self(Box::new(Inner { kind, cause: Box::new(outer(self)), hints, log, artifacts }))
     }
 
     /// The error of a hook, if it is one.

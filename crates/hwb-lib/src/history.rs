@@ -51,6 +51,12 @@ pub enum RecordResult {
         kind: ErrorKind,
         /// What was said first.
         message: String,
+        /// Why, down to the root.
+        #[serde(default)]
+        causes: Vec<String>,
+        /// What was built all the same, in the order of the request.
+        #[serde(default)]
+        artifacts: Vec<ArtifactReport>,
     },
 }
 
@@ -64,7 +70,12 @@ impl Record {
     ) -> Self {
         let result = match result {
             Ok(report) => RecordResult::Built { artifacts: report.artifacts.clone() },
-            Err(error) => RecordResult::Failed { kind: error.kind(), message: error.to_string() },
+            Err(error) => RecordResult::Failed {
+                kind: error.kind(),
+                message: error.to_string(),
+                causes: error.chain().skip(1).collect(),
+                artifacts: error.artifacts().to_vec(),
+            },
         };
         let (kind, seconds) = (RecordKind::Build, elapsed.as_secs_f64());
         Self { kind, started, seconds, source: source.to_string(), result }

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use crate::build::{BuildReport, PlanReport};
+use crate::build::{ArtifactReport, BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
@@ -17,6 +17,9 @@ use crate::verify::VerifyReport;
 pub struct ErrorDocument {
     /// The failure.
     pub error: ErrorBody,
+    /// What `hwb build` wrote all the same, in the order of the request; absent if that is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactReport>,
 }
 
 /// A failure.
@@ -39,7 +42,8 @@ impl From<&Error> for ErrorDocument {
         let mut chain = error.chain();
         let message = chain.next().unwrap_or_default();
         let (causes, hints) = (chain.collect(), error.hints().to_vec());
-        Self { error: ErrorBody { kind: error.kind(), message, causes, hints, log: error.log().cloned() } }
+        let error_body = ErrorBody { kind: error.kind(), message, causes, hints, log: error.log().cloned() };
+        Self { error: error_body, artifacts: error.artifacts().to_vec() }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::build::request::{
     ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Requested,
     Selection,
 };
+use crate::build::several::{self, Part};
 use crate::build::workspace::{self, Workspace};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Cell, Event, Outcome, Phase};
@@ -38,7 +39,11 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<BuildRep
     let (tree, first) = begin(world, request, &[])?;
     let report = build_tree(world, request, tree, first)?;
     if request.clean == Requested::Yes {
-        artifact::clean(&world.ambient.absolute(&request.out_dir), &report.artifacts)?;
+        let cleaned = artifact::clean(&world.ambient.absolute(&request.out_dir), &report.artifacts);
+        return match cleaned {
+            Ok(()) => Ok(report),
+            Err(error) => Err(error.after(report.artifacts)),
+        };
     }
     Ok(report)
 }
@@ -111,20 +116,32 @@ pub(crate) fn build_tree(
         admit(&tree)?;
         return Ok(BuildReport { artifacts: job.project(tree, phases)? });
     }
-    let (mut artifacts, mut first) = (Vec::new(), Some(phases));
+    let (mut parts, mut first) = (Vec::<Part>::new(), Some(phases));
     for directory in &members {
+        if parts.iter().any(Part::is_interrupted) {
+            break;
+        }
+        let title = directory.as_ref().map_or(".", ArchivePath::as_str);
         let mut phases = first.take().unwrap_or_else(|| {
-            let (cell, title) = (cells.take(1), directory.as_ref().map_or(".", ArchivePath::as_str));
+            let cell = cells.take(1);
             world.tell(Event::Started { cell, title: title.to_owned() });
             Phases::new(world, cell)
         });
         // Backends write into their tree: no member is to see what another left.
-        let copy = phases.run(Phase::Source, || source::acquire_copy(world, &tree))?;
-        let copy = copy.enter(directory.as_ref())?;
-        admit(&copy)?;
-        artifacts.extend(job.project(copy, phases)?);
+        let copy = phases
+            .run(Phase::Source, || source::acquire_copy(world, &tree))
+            .and_then(|copy| copy.enter(directory.as_ref()))
+            .and_then(|copy| admit(&copy).map(|()| copy));
+        let result = match copy {
+            Ok(copy) => job.project(copy, phases),
+            Err(error) => {
+                world.tell(Event::Finished { cell: phases.cell(), outcome: Outcome::Failed });
+                Err(error)
+            }
+        };
+        parts.push(Part { which: format!("of `{title}`"), result });
     }
-    Ok(BuildReport { artifacts })
+    Ok(BuildReport { artifacts: several::together(world, parts)? })
 }
 
 /// What the user adds to every build of a request.
@@ -217,12 +234,13 @@ impl Job<'_> {
             Outputs::Sdist => Ok(vec![self.sdist(&tree, &mut phases)?.0]),
             Outputs::SdistAndWheel => {
                 let (report, sdist) = self.sdist(&tree, &mut phases)?;
-                let unpacked = phases
-                    .run(Phase::Source, || source::acquire_sdist(self.world, &sdist.bytes, &sdist.file))?;
-                let unpacked = unpacked.at(tree.epoch);
-                let mut artifacts = vec![report];
-                artifacts.extend(self.wheels(&unpacked, phases)?);
-                Ok(artifacts)
+                let wheels = phases
+                    .run(Phase::Source, || source::acquire_sdist(self.world, &sdist.bytes, &sdist.file))
+                    .and_then(|unpacked| self.wheels(&unpacked.at(tree.epoch), phases));
+                match wheels {
+                    Ok(wheels) => Ok(std::iter::once(report).chain(wheels).collect()),
+                    Err(error) => Err(error.after(vec![report])),
+                }
             }
         }
     }
@@ -247,7 +265,7 @@ impl Job<'_> {
         Ok((report, finished))
     }
 
-    /// The wheels for all interpreters. The first is built alone: what it yields may serve others.
+    /// The wheels for all interpreters, each of which is found before anything is built.
     fn wheels(&self, tree: &Tree, mut first: Phases<'_>) -> Result<Vec<ArtifactReport>, Error> {
         let world = self.world;
         let artifact = match self.request.outputs {
@@ -261,63 +279,77 @@ impl Job<'_> {
         world.ask_early();
         let project = tree.read_project()?;
         let requests = python_requests(world, self.request);
-        let mut pythons = requests
+        let pythons = requests
             .iter()
             .map(|request| cell::find_python(world, &project, request.as_deref(), &mut first))
             .collect::<Result<Vec<_>, _>>()?;
         let order = Order { artifact, inputs: self.inputs };
-        // The oldest first: a wheel of the stable ABI serves newer interpreters, never older ones.
-        let oldest = (0..pythons.len()).min_by_key(|&index| pythons[index].version().clone());
-        let oldest = pythons.remove(oldest.unwrap_or(0));
-        // Backends write into their tree: where several builds start from it, each has a copy.
-        let copy = match pythons.as_slice() {
-            [] => None,
-            _ => Some(first.run(Phase::Source, || source::acquire_copy(world, tree))?),
-        };
-        let own = copy.as_ref().unwrap_or(tree);
-        let built = cell::build(world, own, &oldest, order, &mut first)?;
-        let mut report = self.finish(own, &built, Some(&oldest), &mut first)?;
-        let wheel = report.file.parse::<WheelFilename>().ok();
-        let (served, left): (Vec<_>, Vec<_>) = pythons
-            .into_iter()
-            .partition(|python| wheel.as_ref().is_some_and(|wheel| serves(wheel, &oldest, python)));
-        for python in served {
+        if let [python] = pythons.as_slice() {
+            return Ok(vec![self.wheel(tree, python, order, &mut first)?]);
+        }
+        several::together(world, self.parts(tree, &pythons, order, first))
+    }
+
+    /// The wheels for several interpreters, in their order.
+    ///
+    /// The oldest goes first, alone: a wheel of the stable ABI serves newer interpreters, never older ones.
+    fn parts(&self, tree: &Tree, pythons: &[Python], order: Order<'_>, mut first: Phases<'_>) -> Vec<Part> {
+        let mut left: Vec<_> = pythons.iter().enumerate().collect();
+        // One of several versions is the oldest, and of equal ones the first that was named.
+        let oldest = left.iter().map(|(_, python)| python.version()).enumerate().min_by_key(|(_, v)| *v);
+        let (index, oldest) = left.remove(oldest.map_or(0, |(index, _)| index));
+        let mut result = self.wheel_of_copy(tree, oldest, order, &mut first);
+        if let Ok(report) = &mut result {
+            left.retain(|(_, python)| !self.is_served(report, oldest, python));
+        }
+        let mut parts = vec![(index, part(oldest, result))];
+        if !parts.iter().any(|(_, part)| part.is_interrupted()) {
+            parts.extend(self.side_by_side(tree, &left, order));
+        }
+        parts.sort_by_key(|(index, _)| *index);
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
+
+    /// Whether the wheel of `report` need not be built again for `python`; then that is said and noted.
+    fn is_served(&self, report: &mut ArtifactReport, builder: &Python, python: &Python) -> bool {
+        let is_served =
+            report.file.parse::<WheelFilename>().is_ok_and(|wheel| serves(&wheel, builder, python));
+        if is_served {
             let message = format!("`{}` serves {} as well", report.file, python.describe());
-            world.tell(Event::Note { message });
+            self.world.tell(Event::Note { message });
             report.serves.push(python.describe());
         }
-        let mut reports = vec![report];
-        reports.extend(self.side_by_side(tree, &left, order)?);
-        Ok(reports)
+        is_served
     }
 
     /// One thread for each interpreter that is left, as many at a time as there are processors.
     fn side_by_side(
         &self,
         tree: &Tree,
-        pythons: &[Python],
+        pythons: &[(usize, &Python)],
         order: Order<'_>,
-    ) -> Result<Vec<ArtifactReport>, Error> {
+    ) -> Vec<(usize, Part)> {
         let width = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut reports = Vec::new();
+        let mut parts: Vec<(usize, Part)> = Vec::new();
         for batch in pythons.chunks(width) {
+            if parts.iter().any(|(_, part)| part.is_interrupted()) {
+                break;
+            }
             let Cell(number) = self.cells.take(batch.len());
-            let results: Vec<_> = std::thread::scope(|scope| {
-                let threads: Vec<_> = batch
-                    .iter()
-                    .enumerate()
-                    .map(|(index, python)| {
-                        let cell = Cell(number + index);
-                        scope.spawn(move || self.one_of_many(tree, python, order, cell))
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (number..)
+                    .zip(batch)
+                    .map(|(number, (index, python))| {
+                        let build = move || self.one_of_many(tree, python, order, Cell(number));
+                        (*index, python, scope.spawn(build))
                     })
                     .collect();
-                threads.into_iter().map(|thread| thread.join().expect("a build does not panic")).collect()
+                parts.extend(threads.into_iter().map(|(index, python, thread)| {
+                    (index, part(python, thread.join().expect("a build does not panic")))
+                }));
             });
-            for result in results {
-                reports.push(result?);
-            }
         }
-        Ok(reports)
+        parts
     }
 
     fn one_of_many(
@@ -330,14 +362,33 @@ impl Job<'_> {
         let world = self.world;
         let title = format!("{} for {}", self.request.source, python.describe());
         world.tell(Event::Started { cell, title });
-        let mut phases = Phases::new(world, cell);
-        let result = phases.run(Phase::Source, || source::acquire_copy(world, tree)).and_then(|copy| {
-            let built = cell::build(world, &copy, python, order, &mut phases)?;
-            self.finish(&copy, &built, Some(python), &mut phases)
-        });
+        let result = self.wheel_of_copy(tree, python, order, &mut Phases::new(world, cell));
         let outcome = if result.is_ok() { Outcome::Built } else { Outcome::Failed };
         world.tell(Event::Finished { cell, outcome });
         result
+    }
+
+    /// Backends write into their tree: where several builds start from it, each has a copy.
+    fn wheel_of_copy(
+        &self,
+        tree: &Tree,
+        python: &Python,
+        order: Order<'_>,
+        phases: &mut Phases<'_>,
+    ) -> Result<ArtifactReport, Error> {
+        let copy = phases.run(Phase::Source, || source::acquire_copy(self.world, tree))?;
+        self.wheel(&copy, python, order, phases)
+    }
+
+    fn wheel(
+        &self,
+        tree: &Tree,
+        python: &Python,
+        order: Order<'_>,
+        phases: &mut Phases<'_>,
+    ) -> Result<ArtifactReport, Error> {
+        let built = cell::build(self.world, tree, python, order, phases)?;
+        self.finish(tree, &built, Some(python), phases)
     }
 
     fn finish(
@@ -387,6 +438,11 @@ impl Job<'_> {
         };
         Ok(report)
     }
+}
+
+/// What came of the build for one of several interpreters.
+fn part(python: &Python, result: Result<ArtifactReport, Error>) -> Part {
+    Part { which: format!("for {}", python.describe()), result: result.map(|report| vec![report]) }
 }
 
 /// What an artifact was made from.

@@ -7,6 +7,7 @@ pub(crate) mod matrix;
 mod nested;
 mod plan;
 mod request;
+mod several;
 mod workspace;
 
 use std::sync::{Arc, mpsc};
@@ -33,12 +34,13 @@ use crate::world::{Terms, World};
 
 /// Builds what `request` asks for and writes it to the output folder.
 ///
-/// Nothing appears in the output folder that was not checked; a failed build leaves what was there. The history has
-/// a record of it either way.
+/// Nothing appears in the output folder that was not checked; a failed build leaves what was there. Where one of
+/// several builds fails, the others go on. The history has a record of it either way.
 ///
 /// # Errors
 ///
-/// [`Error`] with its kind; of several builds, that of the first in the order of the request.
+/// [`Error`] with its kind; of several builds, that of the first in the order of the request. What was written all the
+/// same is [in it](Error::artifacts).
 pub fn build(
     request: &BuildRequest,
     settings: &Settings,

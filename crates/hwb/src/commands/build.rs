@@ -40,7 +40,10 @@ pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<Ex
     };
     match &built {
         Ok(document) => written(&|path| write_report(path, document))?,
-        Err(error) => written(&|path| write_report(path, &ErrorDocument::from(error)))?,
+        Err(error) => {
+            show_artifacts(context, error.artifacts());
+            written(&|path| write_report(path, &ErrorDocument::from(error)))?;
+        }
     }
     show(context, &built?);
     Ok(ExitCode::SUCCESS)
@@ -72,16 +75,15 @@ fn show(context: &Context, document: &Document) {
         (Output::Text, Document::Plan(plan)) => {
             render::print(&plan.lines().into_iter().map(|line| line + "\n").collect::<String>());
         }
-        (Output::Text, Document::Build(_)) if context.global.verbosity() == Verbosity::Quiet => {}
-        (Output::Text, Document::Build(report)) => {
-            render::print(
-                &report
-                    .artifacts
-                    .iter()
-                    .map(|artifact| line(artifact, &context.ambient.cwd))
-                    .collect::<String>(),
-            );
-        }
+        (Output::Text, Document::Build(report)) => show_artifacts(context, &report.artifacts),
+    }
+}
+
+/// What was built, for people; a document has it anyway.
+fn show_artifacts(context: &Context, artifacts: &[ArtifactReport]) {
+    if context.output() == Output::Text && context.global.verbosity() != Verbosity::Quiet {
+        let cwd = &context.ambient.cwd;
+        render::print(&artifacts.iter().map(|artifact| line(artifact, cwd)).collect::<String>());
     }
 }
 

@@ -230,7 +230,7 @@ fn several_interpreters() {
 }
 
 /// One interpreter of each version that this machine has, by the digits of its tag.
-fn interpreters(context: &CommandContext) -> BTreeMap<String, PathBuf> {
+pub(crate) fn interpreters(context: &CommandContext) -> BTreeMap<String, PathBuf> {
     let listed = context.run(["python", "list", "--json"]).success().json();
     let listed =
         listed.as_array().unwrap().iter().map(|one| PathBuf::from(one["executable"].as_str().unwrap()));

@@ -3,7 +3,7 @@
 //! - [`build_sources`], [`build_outputs`]: what goes in and what comes out.
 //! - [`backend_inputs`], [`isolation`], [`reproducible`]: what a backend sees, what it cannot reach, and that nothing
 //!   else matters.
-//! - [`failures`], [`hostile`], [`cancel`]: what is said, and what is left, when it goes wrong.
+//! - [`failures`], [`several`], [`hostile`], [`cancel`]: what is said, and what is left, when it goes wrong.
 //! - [`settings`], [`store`], [`others`]: the commands that build nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
@@ -18,6 +18,7 @@ mod isolation;
 mod others;
 mod reproducible;
 mod settings;
+mod several;
 mod store;
 
 use std::path::{Path, PathBuf};
