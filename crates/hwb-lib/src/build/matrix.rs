@@ -107,10 +107,7 @@ pub(crate) fn build_tree(
     tree.read_project()?;
     let workspace = Workspace::read(&tree.project)?;
     let members = workspace::select(workspace.as_ref(), &request.selection)?;
-    let admit = |tree: &Tree| match &workspace {
-        Some(workspace) => workspace.check_requirements(&tree.read_project()?),
-        None => Ok(()),
-    };
+    let admit = |tree: &Tree| workspace::admit(workspace.as_ref(), tree, &tree.project).map(drop);
     if let [directory] = members.as_slice() {
         let tree = tree.enter(directory.as_ref())?;
         admit(&tree)?;

@@ -147,10 +147,7 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<PlanRepo
     let mut projects = Vec::new();
     for directory in workspace::select(workspace.as_ref(), &request.selection)? {
         let place = directory.as_ref().map_or_else(|| tree.project.clone(), |path| path.below(&tree.project));
-        let project = tree.read_project_at(&place)?;
-        if let Some(workspace) = &workspace {
-            workspace.check_requirements(&project)?;
-        }
+        let project = workspace::admit(workspace.as_ref(), &tree, &place)?;
         let planned = Planned { world, request, inputs: &inputs, place: &place, project: &project };
         let directory = directory.map(|directory| directory.to_string());
         projects.push(planned.project(directory, &mut phases)?);

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use hwb_build::Project;
+use hwb_build::project::Origin;
 use hwb_ident::{ArchivePath, PackageName};
 use serde::Deserialize;
 
 use crate::build::Selection;
 use crate::error::{Error, ErrorKind};
+use crate::source::Tree;
 
 /// Why the projects of a source cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,21 @@ pub(crate) enum WorkspaceError {
         name: PackageName,
         /// All names.
         members: String,
+    },
+    /// There is no member at all.
+    #[error(
+        "the workspace has no members: its root has no `[project]`, and no project with a name fits `members` in \
+         `[tool.uv.workspace]`"
+    )]
+    Empty,
+    /// Nothing says what is to be built: setuptools would make a wheel of it that is named `unknown`.
+    #[error(
+        "`{project}` says nothing of a project: its `pyproject.toml` has neither `[project]` nor `build-backend`, and \
+         there is no `setup.py` or `setup.cfg`"
+    )]
+    Nameless {
+        /// The directory, as its user knows it.
+        project: String,
     },
     /// A build requirement that uv would take from the workspace.
     #[error("`{project}` needs `{requirement}` to be built, which is a member of the same workspace")]
@@ -145,7 +162,7 @@ impl Workspace {
 
     /// Refuses a project that uv would build with another member in its environment: hwb would take the namesake
     /// of the index, which is another program.
-    pub(crate) fn check_requirements(&self, project: &Project) -> Result<(), Error> {
+    fn check_requirements(&self, project: &Project) -> Result<(), Error> {
         let is_member = |name: &PackageName| self.members.iter().any(|member| member.name == *name);
         let own = project.name.as_ref();
         let names = project.build_system.requires.iter().map(|requirement| &requirement.name);
@@ -161,6 +178,27 @@ impl Workspace {
             }
         }
     }
+}
+
+/// Reads the project at `place` in a tree, and refuses what would yield another artifact than its user expects.
+pub(crate) fn admit(workspace: Option<&Workspace>, tree: &Tree, place: &Path) -> Result<Project, Error> {
+    let project = tree.read_project_at(place)?;
+    let says_something = project.name.is_some()
+        || project.build_system.origin == Origin::Declared
+        || ["setup.py", "setup.cfg"].iter().any(|file| place.join(file).is_file());
+    if !says_something {
+        let below = place.strip_prefix(&tree.top).unwrap_or(Path::new(""));
+        let project = Path::new(&tree.origin).components().chain(below.components()).collect::<PathBuf>();
+        let error = fault(WorkspaceError::Nameless { project: project.display().to_string() });
+        return Err(match workspace {
+            Some(_) => error.hint("it is the root of a workspace: `--all-packages` builds the members"),
+            None => error,
+        });
+    }
+    if let Some(workspace) = workspace {
+        workspace.check_requirements(&project)?;
+    }
+    Ok(project)
 }
 
 /// The directory to take instead of `directory` where members of its workspace are asked for: the nearest root of a
@@ -201,6 +239,9 @@ pub(crate) fn select(
     };
     match selection {
         Selection::Root => Ok(vec![None]),
+        Selection::All if workspace.members.is_empty() => {
+            Err(Error::new(ErrorKind::Usage, WorkspaceError::Empty))
+        }
         Selection::All => Ok(workspace.members.iter().map(|member| member.directory.clone()).collect()),
         Selection::Packages(names) => {
             names.iter().map(|name| Ok(workspace.member(name)?.directory.clone())).collect()

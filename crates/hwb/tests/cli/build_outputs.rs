@@ -402,6 +402,12 @@ fn members_of_a_workspace() {
     --- stderr
     error: the workspace has no member `third`; its members are `first`, `second`
     ");
+    Tree::new().file("pyproject.toml", text).write_to(&context.work().join("empty"));
+    assert_snapshot!(context.run(["build", "empty", "--all-packages", "-q"]), @r"
+    exit: 2
+    --- stderr
+    error: the workspace has no members: its root has no `[project]`, and no project with a name fits `members` in `[tool.uv.workspace]`
+    ");
     greeter().write_to(&context.work().join("alone"));
     assert_snapshot!(context.run(["build", "alone", "--all-packages", "-q"]), @r"
     exit: 2

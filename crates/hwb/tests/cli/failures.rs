@@ -270,6 +270,23 @@ fn there_is_no_project() {
     --- stderr
     error: `/nonexistent/project` is neither a file or directory here, nor a URL, nor a requirement such as `name==1.0`
     ");
+    // Of a `pyproject.toml` alone, setuptools would make a wheel named `unknown`.
+    Tree::new().file("pyproject.toml", "[tool.black]\n").write_to(&context.work().join("tools"));
+    let refused = context.run(["build", "tools", "-q"]);
+    assert_snapshot!(refused, @r"
+    exit: 4
+    --- stderr
+    error: `[WORK]/tools` says nothing of a project: its `pyproject.toml` has neither `[project]` nor `build-backend`, and there is no `setup.py` or `setup.cfg`
+    ");
+    let plan = context.run(["build", "tools", "-q", "--dry-run"]);
+    assert_eq!(plan.to_string(), refused.to_string());
+    Tree::new().file("tools/pyproject.toml", "[tool.uv.workspace]\n").write_to(&context.work().join("space"));
+    assert_snapshot!(context.run(["build", "space", "--subdirectory", "tools", "-q"]), @r"
+    exit: 4
+    --- stderr
+    error: `[WORK]/space/tools` says nothing of a project: its `pyproject.toml` has neither `[project]` nor `build-backend`, and there is no `setup.py` or `setup.cfg`
+    hint: it is the root of a workspace: `--all-packages` builds the members
+    ");
     fs::write(context.work().join("data.bin"), [0; 100]).unwrap();
     assert_snapshot!(context.run(["build", "data.bin", "-q"]), @r"
     exit: 4
