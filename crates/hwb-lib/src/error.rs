@@ -121,7 +121,8 @@ impl Error {
     }
 
     /// Adds what had been built before.
-    pub(crate) fn after(mut self, mut artifacts: Vec<ArtifactReport>) -> Self {
+    #[must_use]
+    pub fn after(mut self, mut artifacts: Vec<ArtifactReport>) -> Self {
         artifacts.append(&mut self.0.artifacts);
         self.0.artifacts = artifacts;
         self

@@ -25,28 +25,37 @@ struct ReportError {
     source: std::io::Error,
 }
 
-/// Builds, or says what would be built.
+/// Builds, or says what would be built; the report is written whatever comes of it.
 pub(crate) fn run(context: &Context, mut arguments: BuildArguments) -> Result<ExitCode, Error> {
     let report = arguments.report.take().map(|path| context.ambient.absolute(&path));
+    let result = document(context, arguments);
+    let written = report.map_or(Ok(()), |path| match &result {
+        Ok(document) => write_report(&path, document),
+        Err(error) => write_report(&path, &ErrorDocument::from(error)),
+    });
+    let result = match (result, written) {
+        (result, Ok(())) => result,
+        (Ok(Document::Build(built)), Err(unwritten)) => Err(unwritten.after(built.artifacts)),
+        (Ok(Document::Plan(_)), Err(unwritten)) => Err(unwritten),
+        // Why there is no artifact matters more than why there is no report.
+        (Err(error), Err(unwritten)) => Err(error.hint(unwritten.chain().collect::<Vec<_>>().join(": "))),
+    };
+    match &result {
+        Ok(document) => show(context, document),
+        Err(error) => show_artifacts(context, error.artifacts()),
+    }
+    result.map(|_| ExitCode::SUCCESS)
+}
+
+fn document(context: &Context, mut arguments: BuildArguments) -> Result<Document, Error> {
     let project = arguments.project(&context.ambient);
     let index = std::mem::take(&mut arguments.index);
     let settings = context.settings(Some(&project), index.overrides(None))?;
     let request = arguments.request(&context.ambient, &settings.build)?;
-    let written = |document: &dyn Fn(&Path) -> Result<(), Error>| report.as_deref().map_or(Ok(()), document);
-    let built = if request.dry_run == Requested::Yes {
-        plan(context, &request, &settings).map(Document::Plan)
-    } else {
-        build(context, &request, &settings).map(Document::Build)
-    };
-    match &built {
-        Ok(document) => written(&|path| write_report(path, document))?,
-        Err(error) => {
-            show_artifacts(context, error.artifacts());
-            written(&|path| write_report(path, &ErrorDocument::from(error)))?;
-        }
+    match request.dry_run {
+        Requested::Yes => plan(context, &request, &settings).map(Document::Plan),
+        Requested::No => build(context, &request, &settings).map(Document::Build),
     }
-    show(context, &built?);
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What `--json` prints.

@@ -604,10 +604,36 @@ fn a_report_is_written_of_failures_too() {
     assert_eq!(report, outcome.stdout);
     let files = CommandContext::files_below(&context.work());
     assert!(!files.iter().any(|file| file.ends_with(".part") || file.ends_with(GREETER)), "{files:?}");
+    let report = |arguments: [&str; 3], code| {
+        let place = context.work().join("early.json");
+        let command =
+            context.command(["build", "-q", "--json", "--report", "early.json"].iter().chain(&arguments));
+        let outcome = command.run().exit(code);
+        assert_eq!(fs::read_to_string(&place).unwrap(), outcome.stdout);
+        fs::remove_file(place).unwrap();
+    };
+    report(["./nothing", "-w", "-s"], 4);
+    report(["greeter", "-p", "3.99"], 7);
+    report(["greeter", "--dry-run", "--all-packages"], 2);
+    fs::write(context.work().join("greeter/hwb.toml"), "ofline = true\n").unwrap();
+    report(["greeter", "-w", "-s"], 3);
+}
+
+/// A failure of the build counts for more; an artifact is reported all the same.
+#[test]
+fn a_report_cannot_be_written() {
+    let context = context_with(&greeter());
+    let outcome = context.run(["build", "greeter", "--report", "absent/report.json", "-q", "--json"]);
+    let document = outcome.exit(7).json();
+    assert_eq!(document["artifacts"][0]["file"], GREETER);
+    let context = context_with(&greeter().option("fail", "build_wheel"));
     assert_snapshot!(context.run(["build", "greeter", "-q", "--report", "absent/report.json"]), @r"
-    exit: 7
+    exit: 1
     --- stderr
-    error: failed to write the report [WORK]/absent/report.json
-      caused by: failed to create file `[WORK]/absent/report.json.part`: No such file or directory (os error 2)
+      │ Traceback […]
+      │ RuntimeError: tiny_backend was told to fail
+      the whole log: [CACHE]/v1/logs/[LOG]
+    error: `build_wheel` of the backend `tiny_backend` failed: RuntimeError: tiny_backend was told to fail
+    hint: failed to write the report [WORK]/absent/report.json: failed to create file `[WORK]/absent/report.json.part`: No such file or directory (os error 2)
     ");
 }
