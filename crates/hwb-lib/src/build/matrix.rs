@@ -1,6 +1,7 @@
 //! All builds of one request: each output, each interpreter, side by side where nothing is gained by waiting.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use hwb_ident::{ArchivePath, PathSource, Requirement, SourceSpec, WheelFilename}
 use hwb_uv::Python;
 use serde_json::Value;
 
-use crate::artifact::{self, Finished, Promise};
+use crate::artifact::{self, ArtifactError, Finished, Promise};
 use crate::build::cell::{self, Built, Inputs, Order};
 use crate::build::epoch;
 use crate::build::request::{
@@ -36,6 +37,7 @@ struct RequirementError {
 
 /// Builds everything.
 pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<BuildReport, Error> {
+    check_out_dir(world, request)?;
     let (tree, first) = begin(world, request, &[])?;
     let report = build_tree(world, request, tree, first)?;
     if request.clean == Requested::Yes {
@@ -46,6 +48,16 @@ pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<BuildRep
         };
     }
     Ok(report)
+}
+
+/// Refuses an output folder that is a file or would be in one, before anything is built for it.
+pub(crate) fn check_out_dir(world: &World, request: &BuildRequest) -> Result<(), Error> {
+    let directory = world.ambient.absolute(&request.out_dir);
+    let standing = directory.ancestors().find(|above| above.exists());
+    let Some(file) = standing.filter(|standing| !standing.is_dir()) else { return Ok(()) };
+    let message = format!("`{}` is not a directory", file.display());
+    let source = io::Error::new(io::ErrorKind::NotADirectory, message);
+    Err(Error::new(ErrorKind::Machine, ArtifactError::Output { directory, source }))
 }
 
 /// Brings the source of a request, and settles the time that it counts as. The output folder is no part of the

@@ -140,6 +140,7 @@ pub enum Route {
 
 /// Makes the plan.
 pub(crate) fn run(world: &Arc<World>, request: &BuildRequest) -> Result<PlanReport, Error> {
+    matrix::check_out_dir(world, request)?;
     let given = epoch::given(world, request)?;
     let (tree, mut phases) = matrix::begin(world, request, &[])?;
     let inputs = matrix::inputs(request)?;

@@ -1,5 +1,6 @@
 //! `hwb verify`
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -30,8 +31,14 @@ pub(crate) fn run(context: &Context, mut arguments: VerifyArguments) -> Result<E
     };
     match context.output() {
         Output::Json => render::print_json(&report),
-        Output::Text if context.global.verbosity() == Verbosity::Quiet => {}
-        Output::Text => render::print(&lines(&shown, &report)),
+        Output::Text if context.global.verbosity() != Verbosity::Quiet => {
+            render::print(&lines(&shown, &report));
+        }
+        // Whoever wants silence is still told why there is an exit code.
+        Output::Text if report.verdict == Verdict::Different => {
+            let _closed = anstream::stderr().write_all(verdict(&shown, report.verdict).as_bytes());
+        }
+        Output::Text => {}
     }
     Ok(match report.verdict {
         Verdict::Identical => ExitCode::SUCCESS,
@@ -40,10 +47,7 @@ pub(crate) fn run(context: &Context, mut arguments: VerifyArguments) -> Result<E
 }
 
 fn lines(wheel: &str, report: &VerifyReport) -> String {
-    if report.verdict == Verdict::Identical {
-        return format!("{SAME}Identical{SAME:#} {wheel}\n");
-    }
-    let mut lines = format!("{OTHER}Different{OTHER:#} {wheel}\n");
+    let mut lines = verdict(wheel, report.verdict);
     for member in &report.members {
         let of = member.path.as_ref().map_or_else(String::new, |path| format!("{path}: "));
         lines.push_str(&format!("  {of}{}\n", member.what));
@@ -52,4 +56,11 @@ fn lines(wheel: &str, report: &VerifyReport) -> String {
         }
     }
     lines
+}
+
+fn verdict(wheel: &str, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Identical => format!("{SAME}Identical{SAME:#} {wheel}\n"),
+        Verdict::Different => format!("{OTHER}Different{OTHER:#} {wheel}\n"),
+    }
 }

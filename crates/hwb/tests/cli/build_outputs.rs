@@ -320,11 +320,19 @@ fn the_output_folder_may_be_anywhere() {
     assert_snapshot!(outcome.to_string().lines().nth(2).unwrap_or_default(), @"Built [HOME]/deep/er/greeter-1.0-py3-none-any.whl ([SIZE], sha256:[DIGEST])");
     assert_eq!(CommandContext::files_below(&target), [GREETER]);
     fs::write(context.work().join("file"), "").unwrap();
-    assert_snapshot!(context.run(["build", "greeter", "-q", "-o", "file"]), @r"
+    let refused = context.run(["build", "greeter", "-o", "file"]);
+    assert_snapshot!(refused, @r"
     exit: 7
     --- stderr
     error: failed to write to the output folder `[WORK]/file`
-      caused by: failed to create directory `[WORK]/file`: File exists (os error 17)
+      caused by: `[WORK]/file` is not a directory
+    ");
+    assert_eq!(context.run(["build", "greeter", "-o", "file", "--dry-run"]).to_string(), refused.to_string());
+    assert_snapshot!(context.run(["build", "greeter", "-o", "file/below"]), @r"
+    exit: 7
+    --- stderr
+    error: failed to write to the output folder `[WORK]/file/below`
+      caused by: `[WORK]/file` is not a directory
     ");
 }
 
@@ -464,7 +472,11 @@ fn a_wheel_is_verified() {
     ");
     assert_snapshot!(verify(&[]), @"exit: 0");
     fs::write(context.work().join("greeter/greeter.py"), "VERSION = 'another'\n").unwrap();
-    assert_snapshot!(context.run(["verify", &wheel, "--source", "greeter", "-q"]), @"exit: 6");
+    assert_snapshot!(context.run(["verify", &wheel, "--source", "greeter", "-q"]), @r"
+    exit: 6
+    --- stderr
+    Different dist/greeter-1.0-py3-none-any.whl
+    ");
     assert_snapshot!(context.run(["verify", &wheel, "--source", "greeter"]), @r#"
     exit: 6
     --- stdout

@@ -189,6 +189,16 @@ fn what_is_wrong_is_an_error_with_its_place() {
     ");
 }
 
+#[test]
+fn a_project_that_is_not_there_has_none() {
+    let context = context();
+    assert_snapshot!(context.run(["config", "show", "absent"]), @r"
+    exit: 4
+    --- stderr
+    error: `[WORK]/absent` is not a directory, so there are no settings of a project
+    ");
+}
+
 /// A build is refused for the same reasons.
 #[test]
 fn a_build_reads_them_too() {
