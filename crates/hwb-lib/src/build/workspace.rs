@@ -188,7 +188,8 @@ pub(crate) fn admit(workspace: Option<&Workspace>, tree: &Tree, place: &Path) ->
         || ["setup.py", "setup.cfg"].iter().any(|file| place.join(file).is_file());
     if !says_something {
         let below = place.strip_prefix(&tree.top).unwrap_or(Path::new(""));
-        let project = Path::new(&tree.origin).components().chain(below.components()).collect::<PathBuf>();
+        let project =
+            Path::new(&tree.origin.name).components().chain(below.components()).collect::<PathBuf>();
         let error = fault(WorkspaceError::Nameless { project: project.display().to_string() });
         return Err(match workspace {
             Some(_) => error.hint("it is the root of a workspace: `--all-packages` builds the members"),
