@@ -3,6 +3,7 @@
 //! - [`tree`]: files in memory that become a folder, a tar.gz or a zip.
 //! - [`project`]: small Python projects and their sdists, and [`backend`], the backend that builds them.
 //! - [`wheel`]: wheels, right ones and wrong ones.
+//! - [`elf`]: native code that needs what it is told to.
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
 //! - [`command`]: runs the command line where nothing of this machine is seen.
@@ -14,6 +15,7 @@
 
 pub mod backend;
 pub mod command;
+pub mod elf;
 pub mod hostile;
 pub mod index;
 pub mod project;
@@ -22,6 +24,7 @@ pub mod wheel;
 
 pub use self::backend::{tiny_backend, tiny_backend_wheel};
 pub use self::command::{CommandContext, Invocation, Outcome};
+pub use self::elf::Elf;
 pub use self::index::{Fault, Index, IndexBuilder, Request};
 pub use self::project::Project;
 pub use self::tree::{Artifact, Tree};
