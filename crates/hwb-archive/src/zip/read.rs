@@ -57,6 +57,24 @@ impl<'a> Archive<'a> {
         }
     }
 
+    /// Unpacks the first bytes of a member, as many as there are and `start` has room for, and says how many. What
+    /// follows is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// If they do not unpack.
+    pub fn start(&self, member: &Member, start: &mut [u8]) -> Result<usize, ZipError> {
+        let mut contents = self.contents(member)?;
+        let mut filled = 0;
+        while filled < start.len() {
+            match contents.fill(&mut start[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
     /// Starts to unpack the contents of a member.
     ///
     /// # Errors
