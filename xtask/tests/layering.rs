@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hwb-interpreter", &["hwb-archive", "hwb-ident", "hwb-sandbox", "hwb-store", "hwb-uv", "hwb-wheel"]),
     // Engines: neither each other nor the network.
     ("hwb-build", &["hwb-archive", "hwb-ident", "hwb-sandbox", "hwb-store", "hwb-wheel"]),
+    ("hwb-repair", &["hwb-archive", "hwb-ident", "hwb-wheel"]),
     // The facade, and the face.
     (
         "hwb-lib",
@@ -26,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hwb-ident",
             "hwb-interpreter",
             "hwb-net",
+            "hwb-repair",
             "hwb-sandbox",
             "hwb-store",
             "hwb-uv",

@@ -7,9 +7,11 @@
 //! - [`build`]: one call builds wheels and sdists. Inside, `source` brings the tree, `build::cell` makes the
 //!   environment and calls the hooks, `artifact` checks, writes and publishes what came out.
 //! - [`verify`]: builds again, and compares.
+//! - [`audit`]: how portable native code is.
 //! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
 
 pub mod ambient;
+pub mod audit;
 pub mod build;
 pub mod cache;
 pub mod error;

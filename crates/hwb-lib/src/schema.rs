@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
+use crate::audit::{AuditReport, PolicyEntry};
 use crate::build::{ArtifactReport, BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::error::{Error, ErrorKind, LogExcerpt};
@@ -50,7 +51,8 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 11] = [
+const DOCUMENTS: [Document; 13] = [
+    ("audit", || schema_for!(Vec<AuditReport>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
     ("cache-dir", || schema_for!(CacheDirectory)),
@@ -60,6 +62,7 @@ const DOCUMENTS: [Document; 11] = [
     ("history", || schema_for!(Vec<Record>)),
     ("inspect", || schema_for!(InspectReport)),
     ("plan", || schema_for!(PlanReport)),
+    ("policies", || schema_for!(Vec<PolicyEntry>)),
     ("python", || schema_for!(Vec<Interpreter>)),
     ("verify", || schema_for!(VerifyReport)),
 ];

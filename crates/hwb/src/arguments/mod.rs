@@ -26,8 +26,16 @@ Examples:
   hwb build 'flask==3.1.0'           A wheel from the sdist on the index
   hwb verify dist/a-1.0-py3-none-any.whl --source .
   hwb inspect dist/a-1.0-py3-none-any.whl
+  hwb audit dist/a-1.0-cp312-cp312-linux_x86_64.whl
 
 `hwb COMMAND --help` says more.";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  hwb audit dist/greeter-1.0-cp312-cp312-linux_x86_64.whl
+  hwb audit -v dist                            What is in the way of every tag
+  hwb audit --require manylinux_2_28 dist
+  hwb audit /usr/lib/x86_64-linux-gnu/libz.so.1";
 
 /// Builds Python wheels from any source, the same bytes every time.
 #[derive(Debug, Parser)]
@@ -53,6 +61,10 @@ pub(crate) enum Command {
     Verify(Box<VerifyArguments>),
     /// Show what is in a wheel or sdist
     Inspect(InspectArguments),
+    /// Show how portable wheels and ELF files are, and what keeps them from an older tag
+    Audit(AuditArguments),
+    /// List the platform tags that wheels are audited for
+    Policies,
     /// Show the Python interpreters of this machine
     #[command(subcommand)]
     Python(PythonCommand),
@@ -158,6 +170,18 @@ pub(crate) struct InspectArguments {
     /// A `.whl` or a `.tar.gz`
     #[arg(value_name = "WHEEL|SDIST")]
     pub(crate) artifact: PathBuf,
+}
+
+/// `hwb audit`
+#[derive(Debug, Args)]
+#[command(after_help = AUDIT_EXAMPLES)]
+pub(crate) struct AuditArguments {
+    /// Wheels, ELF files, and directories of them
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Fail with exit code 6 unless everything deserves this tag, such as manylinux_2_28 or musllinux_1_2_x86_64
+    #[arg(long, value_name = "TAG")]
+    pub(crate) require: Option<String>,
 }
 
 /// `hwb python`

@@ -1,11 +1,13 @@
 //! One file for each command.
 
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod policies;
 pub(crate) mod python;
 pub(crate) mod schema;
 pub(crate) mod verify;

@@ -4,10 +4,11 @@
 //! - [`backend_inputs`], [`isolation`], [`reproducible`]: what a backend sees, what it cannot reach, and that nothing
 //!   else matters.
 //! - [`failures`], [`several`], [`hostile`], [`cancel`]: what is said, and what is left, when it goes wrong.
-//! - [`settings`], [`store`], [`others`]: the commands that build nothing.
+//! - [`audit`], [`settings`], [`store`], [`others`]: the commands that build nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
 
+mod audit;
 mod backend_inputs;
 mod build_outputs;
 mod build_sources;

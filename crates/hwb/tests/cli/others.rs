@@ -88,6 +88,8 @@ fn help_fits_a_screen() {
       build        Build wheels and sdists
       verify       Build a wheel again and compare it with the one that is there
       inspect      Show what is in a wheel or sdist
+      audit        Show how portable wheels and ELF files are, and what keeps them from an older tag
+      policies     List the platform tags that wheels are audited for
       python       Show the Python interpreters of this machine
       config       Show the settings that hold here
       history      Show earlier builds
@@ -113,6 +115,7 @@ fn help_fits_a_screen() {
       hwb build 'flask==3.1.0'           A wheel from the sdist on the index
       hwb verify dist/a-1.0-py3-none-any.whl --source .
       hwb inspect dist/a-1.0-py3-none-any.whl
+      hwb audit dist/a-1.0-[CPYTHON]-[LINUX].whl
 
     `hwb COMMAND --help` says more.
     ");

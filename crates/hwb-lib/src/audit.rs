@@ -1,0 +1,386 @@
+//! `hwb audit` and `hwb policies`: how portable native code is.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hwb_repair::audit::PURE;
+use hwb_repair::elf::{ElfError, Isa};
+use hwb_repair::object::{HEAD, is_native};
+use hwb_repair::{
+    Architecture, Audit, Blocker, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, audit_files,
+};
+use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+
+/// What was found out about a wheel or a file.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct AuditReport {
+    /// Which one.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The platform tag that it deserves.
+    pub tag: String,
+    /// The platform tag that it would deserve if only symbol versions counted.
+    pub symbol_tag: String,
+    /// The libraries that it needs and that the oldest policy does not allow, sorted.
+    pub external_libraries: BTreeSet<String>,
+    /// Where it runs; null where nothing says so.
+    pub floor: Option<FloorReport>,
+    /// Every policy for its C library and machine, from the oldest to the newest.
+    pub policies: Vec<PolicyReport>,
+    /// What does not decide, but should be known.
+    pub notes: Vec<NoteReport>,
+}
+
+/// What was audited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A wheel, by its file name.
+    Wheel(String),
+    /// An ELF file, by its path.
+    Elf(String),
+}
+
+/// Where something runs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct FloorReport {
+    /// `glibc` or `musl`.
+    pub libc: String,
+    /// The oldest version of it.
+    pub version: String,
+    /// The first release of each distribution that has it.
+    pub distributions: Vec<String>,
+}
+
+/// How far one policy is reached.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PolicyReport {
+    /// The platform tag.
+    pub tag: String,
+    /// Older names of the same tag.
+    pub aliases: Vec<String>,
+    /// Whether the tag is deserved.
+    pub reached: bool,
+    /// What is in the way.
+    pub blockers: Vec<BlockerReport>,
+}
+
+/// One thing that is in the way of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BlockerReport {
+    /// What kind of thing it is.
+    pub kind: BlockerKind,
+    /// The file that is why.
+    pub file: String,
+    /// The library that it needs something of.
+    pub library: Option<String>,
+    /// The version of the library that it needs.
+    pub version: Option<String>,
+    /// Symbols that it needs: of many that need the same version, the first.
+    pub symbols: Vec<String>,
+    /// The files that lead there, from the one that is loaded first to the one that is why.
+    pub chain: Vec<String>,
+    /// What would help.
+    pub remedy: String,
+}
+
+/// What is in the way of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockerKind {
+    /// A version of a library that is too new.
+    Version,
+    /// A library that is not part of every system, and not found in the wheel.
+    Library,
+    /// A symbol that only some builds of an allowed library have.
+    PrivateSymbol,
+    /// The shared library of Python itself.
+    Libpython,
+    /// x86-64-v2: instructions that not every machine has.
+    X86_64V2,
+    /// x86-64-v3: the same.
+    X86_64V3,
+    /// x86-64-v4: the same.
+    X86_64V4,
+    /// A symbol that only some builds of Python have.
+    PythonSymbol,
+}
+
+/// What does not decide, but should be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NoteReport {
+    /// The file.
+    pub file: String,
+    /// What there is to say of it.
+    pub text: String,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PolicyEntry {
+    /// Its name, without an architecture.
+    pub name: String,
+    /// Older names for the same.
+    pub aliases: Vec<String>,
+    /// `glibc` or `musl`.
+    pub libc: String,
+    /// The version of the C library that it is named after.
+    pub version: String,
+    /// The architectures that it is known for.
+    pub architectures: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AuditFailure {
+    #[error("failed to audit {}", path.display())]
+    Wheel { path: PathBuf, source: hwb_repair::AuditError },
+    #[error("failed to read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("failed to list {}", path.display())]
+    List { path: PathBuf, source: FsError },
+    #[error("{} is a malformed ELF file", path.display())]
+    Elf { path: PathBuf, source: ElfError },
+    #[error("{} is neither a wheel nor a program or library in ELF", _0.display())]
+    Neither(PathBuf),
+    #[error("{} is for a machine that has no platform tag", _0.display())]
+    Machine(PathBuf),
+    #[error("{} has neither wheels nor programs or libraries in ELF below it", _0.display())]
+    Empty(PathBuf),
+    #[error("`{0}` is not the tag of a policy")]
+    Tag(String),
+}
+
+/// Audits wheels and ELF files, and what lies in directories of them, in the order of their names.
+///
+/// # Errors
+///
+/// Kind `source` for what cannot be read, `usage` for what is neither, `check` for what is malformed.
+pub fn audit(paths: &[PathBuf]) -> Result<Vec<AuditReport>, Error> {
+    let mut reports = Vec::new();
+    for path in paths {
+        let usage =
+            |failure: fn(PathBuf) -> AuditFailure| Error::new(ErrorKind::Usage, failure(path.clone()));
+        if path.is_dir() {
+            let found = directory(path)?;
+            if found.is_empty() {
+                return Err(usage(AuditFailure::Empty));
+            }
+            reports.extend(found);
+        } else if is_wheel(path) {
+            reports.push(wheel(path)?);
+        } else {
+            let object = object(path, path)?.ok_or_else(|| usage(AuditFailure::Neither))?;
+            let found = files(&[object]);
+            if found.is_empty() {
+                return Err(usage(AuditFailure::Machine));
+            }
+            reports.extend(found);
+        }
+    }
+    Ok(reports)
+}
+
+fn is_wheel(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "whl")
+}
+
+/// Every wheel below a directory, and then every ELF file.
+fn directory(path: &Path) -> Result<Vec<AuditReport>, Error> {
+    let entries = walk_sorted(path).map_err(|source| {
+        Error::new(ErrorKind::Source, AuditFailure::List { path: path.to_owned(), source })
+    })?;
+    let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
+    let (wheels, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().filter(is_file).partition(|entry| is_wheel(&entry.path));
+    let mut reports =
+        wheels.iter().map(|entry| wheel(&path.join(&entry.path))).collect::<Result<Vec<_>, _>>()?;
+    let objects = others.iter().map(|entry| object(&path.join(&entry.path), &entry.path));
+    let objects = objects.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+    reports.extend(files(&objects));
+    Ok(reports)
+}
+
+fn read_failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::new(ErrorKind::Source, AuditFailure::Read { path: path.to_owned(), source })
+}
+
+fn wheel(path: &Path) -> Result<AuditReport, Error> {
+    let bytes = fs_err::read(path).map_err(read_failed(path))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let audit = hwb_repair::audit_wheel(&name, &bytes, threads).map_err(|source| {
+        Error::new(ErrorKind::Check, AuditFailure::Wheel { path: path.to_owned(), source })
+    })?;
+    Ok(AuditReport::new(Subject::Wheel(name.into_owned()), audit))
+}
+
+/// Reads the ELF file at `path`, known as `name`; `None` if it is something else.
+fn object(path: &Path, name: &Path) -> Result<Option<Object>, Error> {
+    let failed = read_failed(path);
+    let mut head = Vec::new();
+    let file = fs_err::File::open(path).map_err(&failed)?;
+    file.take(HEAD as u64).read_to_end(&mut head).map_err(&failed)?;
+    if !is_native(&head) {
+        return Ok(None);
+    }
+    let bytes = fs_err::read(path).map_err(&failed)?;
+    let object = Object::read(&name.to_string_lossy(), &bytes);
+    object
+        .map(Some)
+        .map_err(|source| Error::new(ErrorKind::Check, AuditFailure::Elf { path: path.to_owned(), source }))
+}
+
+fn files(objects: &[Object]) -> Vec<AuditReport> {
+    let audits = audit_files(objects).into_iter();
+    audits.map(|(path, audit)| AuditReport::new(Subject::Elf(path.to_owned()), audit)).collect()
+}
+
+/// Lists the policies, glibc before musl, from the oldest to the newest.
+pub fn policies() -> Vec<PolicyEntry> {
+    let all = [Libc::Glibc, Libc::Musl].into_iter().flat_map(Libc::policies);
+    let entry = |policy: &Policy| PolicyEntry {
+        name: policy.name(),
+        aliases: policy.aliases().to_vec(),
+        libc: policy.libc().to_string(),
+        version: policy.version().to_string(),
+        architectures: policy.architectures().map(|architecture| architecture.to_string()).collect(),
+    };
+    all.map(entry).collect()
+}
+
+/// A tag that is asked for: of a policy, with an architecture or for whichever the file is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement(String);
+
+/// Why a tag that is asked for is not deserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmet<'a> {
+    /// Something is in the way.
+    Blocked(&'a [BlockerReport]),
+    /// The file is for another machine or C library.
+    OtherPlatform,
+}
+
+impl FromStr for Requirement {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_of = |policy: &PolicyEntry| {
+            let machines = policy.architectures.iter().map(|machine| format!("_{machine}"));
+            let ends: Vec<String> = machines.chain([String::new()]).collect();
+            let names = policy.aliases.iter().chain([&policy.name]);
+            names.into_iter().any(|name| ends.iter().any(|end| text.strip_prefix(name.as_str()) == Some(end)))
+        };
+        if policies().iter().any(is_of) {
+            return Ok(Self(text.to_owned()));
+        }
+        let error = Error::new(ErrorKind::Usage, AuditFailure::Tag(text.to_owned()));
+        Err(error.hint("`hwb policies` lists the tags and the architectures of each"))
+    }
+}
+
+impl Requirement {
+    /// Why `report` does not deserve the tag; `None` if it does. What has no native code deserves every tag.
+    pub fn unmet<'a>(&self, report: &'a AuditReport) -> Option<Unmet<'a>> {
+        if report.policies.is_empty() && report.tag == PURE {
+            return None;
+        }
+        let is_meant = |tag: &String| {
+            let rest = tag.strip_prefix(&self.0);
+            rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('_').is_some_and(is_architecture))
+        };
+        let policy =
+            report.policies.iter().find(|policy| policy.aliases.iter().chain([&policy.tag]).any(is_meant));
+        match policy {
+            None => Some(Unmet::OtherPlatform),
+            Some(policy) if policy.reached => None,
+            Some(policy) => Some(Unmet::Blocked(&policy.blockers)),
+        }
+    }
+}
+
+fn is_architecture(text: &str) -> bool {
+    text.parse::<Architecture>().is_ok()
+}
+
+impl AuditReport {
+    fn new(subject: Subject, audit: Audit) -> Self {
+        let Audit { tag, symbol_tag, external_libraries, policies, floor, notes } = audit;
+        Self {
+            subject,
+            tag,
+            symbol_tag,
+            external_libraries,
+            floor: floor.map(FloorReport::from),
+            policies: policies.into_iter().map(PolicyReport::from).collect(),
+            notes: notes.into_iter().map(NoteReport::from).collect(),
+        }
+    }
+}
+
+impl From<Floor> for FloorReport {
+    fn from(floor: Floor) -> Self {
+        let Floor { libc, version, distributions } = floor;
+        Self { libc: libc.to_string(), version: version.to_string(), distributions }
+    }
+}
+
+impl From<PolicyAudit> for PolicyReport {
+    fn from(audit: PolicyAudit) -> Self {
+        let PolicyAudit { tag, aliases, blockers } = audit;
+        let reached = blockers.is_empty();
+        Self { tag, aliases, reached, blockers: blockers.into_iter().map(BlockerReport::from).collect() }
+    }
+}
+
+impl From<Blocker> for BlockerReport {
+    fn from(blocker: Blocker) -> Self {
+        let Blocker { file, obstacle, chain, remedy } = blocker;
+        let (kind, library, version, symbols) = match obstacle {
+            Obstacle::Version(needed) => {
+                (BlockerKind::Version, Some(needed.library), Some(needed.version), needed.symbols)
+            }
+            Obstacle::Library(library) => (BlockerKind::Library, Some(library), None, Vec::new()),
+            Obstacle::PrivateSymbol { library, symbol } => {
+                (BlockerKind::PrivateSymbol, Some(library), None, vec![symbol])
+            }
+            Obstacle::LibPython(library) => (BlockerKind::Libpython, Some(library), None, Vec::new()),
+            Obstacle::Isa(Isa::V4) => (BlockerKind::X86_64V4, None, None, Vec::new()),
+            Obstacle::Isa(Isa::V3) => (BlockerKind::X86_64V3, None, None, Vec::new()),
+            Obstacle::Isa(Isa::V2 | Isa::Baseline) => (BlockerKind::X86_64V2, None, None, Vec::new()),
+            Obstacle::PythonSymbol(symbol) => (BlockerKind::PythonSymbol, None, None, vec![symbol]),
+        };
+        Self { kind, file, library, version, symbols, chain, remedy }
+    }
+}
+
+impl From<Note> for NoteReport {
+    fn from(note: Note) -> Self {
+        let (file, text) = match note {
+            Note::OtherPlatform { file, platform } => {
+                (file, format!("is for {platform}, and was not looked at"))
+            }
+            Note::UnknownLibc(file) => {
+                (file, "does not say for which C library it is: glibc was taken for granted".to_owned())
+            }
+            Note::ExecutableStack(file) => (
+                file,
+                "asks for an executable stack, which glibc 2.41 and hardened systems refuse".to_owned(),
+            ),
+            Note::TextRelocations(file) => {
+                (file, "changes its code while it is loaded, which hardened systems refuse".to_owned())
+            }
+            Note::NotInRecord(file) => (file, "is not in RECORD".to_owned()),
+            Note::OnlyInRecord(file) => (file, "is in RECORD, but not in the wheel".to_owned()),
+            Note::DiffersFromRecord(file) => (file, "is not what RECORD says".to_owned()),
+        };
+        Self { file, text }
+    }
+}

@@ -1,0 +1,320 @@
+//! The verdict on a wheel or a file: the platform tag that it deserves, and what keeps it from an older one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::architecture::Architecture;
+use crate::elf::{Isa, Stack, TextRelocations};
+use crate::floor::{Floor, glibc_floor, musl_floor};
+use crate::object::{FPE, NeededVersion, Object, UCS2};
+use crate::policy::{Libc, Policy};
+use crate::version::LibraryVersion;
+use crate::walk::External;
+
+/// What a wheel without native code deserves in place of a platform tag.
+pub const PURE: &str = "any";
+
+/// What a file name says of the platform, where it says something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The machine, if its tags agree in one.
+    pub architecture: Option<Architecture>,
+    /// The C library, if its tags agree in one.
+    pub libc: Option<Libc>,
+    /// The oldest version of the C library among its tags.
+    pub version: Option<LibraryVersion>,
+}
+
+/// What was found out about a wheel or a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The platform tag that it deserves.
+    pub tag: String,
+    /// The platform tag that it would deserve if only symbol versions counted.
+    pub symbol_tag: String,
+    /// The libraries that it needs and that the oldest policy does not allow.
+    pub external_libraries: BTreeSet<String>,
+    /// Every policy for its C library and machine, from the oldest to the newest.
+    pub policies: Vec<PolicyAudit>,
+    /// The oldest C library that it runs on; `None` where nothing says so.
+    pub floor: Option<Floor>,
+    /// What does not decide, but should be known.
+    pub notes: Vec<Note>,
+}
+
+/// How far one policy is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyAudit {
+    /// The platform tag.
+    pub tag: String,
+    /// Older names of the same tag.
+    pub aliases: Vec<String>,
+    /// What is in the way; nothing, if it is reached.
+    pub blockers: Vec<Blocker>,
+}
+
+/// One thing that is in the way of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    /// The file that is why.
+    pub file: String,
+    /// What it needs.
+    pub obstacle: Obstacle,
+    /// The files that lead there, from the one that is loaded first to the one that is why.
+    pub chain: Vec<String>,
+    /// What would help.
+    pub remedy: String,
+}
+
+/// What a file needs that a policy does not promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A version of a library that is too new.
+    Version(NeededVersion),
+    /// A library that is not part of every system, and not found in the wheel.
+    Library(String),
+    /// A symbol that only some builds of an allowed library have.
+    PrivateSymbol {
+        /// The library.
+        library: String,
+        /// The symbol.
+        symbol: String,
+    },
+    /// The shared library of Python itself, which not every Python has.
+    LibPython(String),
+    /// Instructions that not every machine has.
+    Isa(Isa),
+    /// A symbol that only some builds of Python have.
+    PythonSymbol(String),
+}
+
+/// What does not decide, but should be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A file for another machine or C library than the rest, which was not looked at.
+    OtherPlatform {
+        /// The file.
+        file: String,
+        /// For what it is.
+        platform: String,
+    },
+    /// No file says for which C library it is, so glibc was taken for granted; this is the first of them.
+    UnknownLibc(String),
+    /// A file asks for an executable stack.
+    ExecutableStack(String),
+    /// The code of a file is changed while it is loaded.
+    TextRelocations(String),
+    /// RECORD does not name a file of native code.
+    NotInRecord(String),
+    /// RECORD names a file that is not there.
+    OnlyInRecord(String),
+    /// RECORD says something else of a file of native code.
+    DiffersFromRecord(String),
+}
+
+impl Audit {
+    /// Of a wheel without native code.
+    pub(crate) fn pure() -> Self {
+        Self {
+            tag: PURE.to_owned(),
+            symbol_tag: PURE.to_owned(),
+            external_libraries: BTreeSet::new(),
+            policies: Vec::new(),
+            floor: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Files that are judged together, the ones for another platform put aside.
+#[derive(Debug)]
+struct Accepted<'a> {
+    architecture: Architecture,
+    libc: Libc,
+    objects: &'a [Object],
+    /// By their place among the objects.
+    members: BTreeSet<usize>,
+    external: Vec<&'a External>,
+    claim: &'a Claim,
+}
+
+/// Judges files and what they need from outside; `None` if none of them is for a machine that has platform tags.
+pub(crate) fn judge(objects: &[Object], external: &[External], claim: &Claim) -> Option<Audit> {
+    let machines = || objects.iter().filter_map(|object| object.architecture);
+    let claimed = claim.architecture.filter(|claimed| machines().any(|machine| claimed.admits(machine)));
+    let architecture = claimed.or_else(|| machines().next())?;
+    let fits = |object: &&Object| object.architecture.is_some_and(|machine| architecture.admits(machine));
+    let libcs = || objects.iter().filter(fits).filter_map(|object| object.libc);
+    let claimed = claim.libc.filter(|claimed| libcs().any(|libc| libc == *claimed));
+    let libc = claimed.or_else(|| libcs().next()).or(claim.libc).unwrap_or(Libc::Glibc);
+    let is_member = |object: &Object| fits(&object) && object.libc.is_none_or(|found| found == libc);
+    let members = (0..objects.len()).filter(|number| is_member(&objects[*number])).collect::<BTreeSet<_>>();
+    let external = external.iter().filter(|external| members.contains(&external.object)).collect();
+    Some(Accepted { architecture, libc, objects, members, external, claim }.judge())
+}
+
+impl Accepted<'_> {
+    fn judge(&self) -> Audit {
+        let covering = self.libc.policies().iter().filter(|policy| policy.covers(self.architecture));
+        let covering: Vec<&Policy> = covering.collect();
+        let policies: Vec<PolicyAudit> = covering.iter().map(|policy| self.against(policy)).collect();
+        let plain = format!("linux_{}", self.architecture);
+        let best = |reached: &dyn Fn(&PolicyAudit) -> bool| {
+            // musl has no symbol versions: nothing tells 1.1 from 1.2 but where the wheel was built.
+            let is_plausible = |policy: &Policy| {
+                let least = self.claim.version.clone().or_else(|| "1.2".parse().ok());
+                self.libc == Libc::Glibc || Some(policy.version()) >= least.as_ref()
+            };
+            let reached =
+                covering.iter().zip(&policies).find(|(policy, audit)| is_plausible(policy) && reached(audit));
+            reached.map(|(policy, audit)| (*policy, audit.tag.clone()))
+        };
+        let overall = best(&|audit| audit.blockers.is_empty());
+        let by_symbols = best(&|audit| {
+            !audit.blockers.iter().any(|blocker| matches!(blocker.obstacle, Obstacle::Version(_)))
+        });
+        let oldest = covering.first();
+        let is_allowed =
+            |library: &str| oldest.is_some_and(|oldest| oldest.allows_library(self.architecture, library));
+        let outside = self.external.iter().map(|external| &external.library);
+        let floor = match (self.libc, &overall) {
+            (Libc::Glibc, _) => glibc_floor(self.members.iter().map(|number| &self.objects[*number])),
+            (Libc::Musl, Some((policy, _))) => Some(musl_floor(policy.version())),
+            (Libc::Musl, None) => None,
+        };
+        Audit {
+            tag: overall.map_or_else(|| plain.clone(), |(_, tag)| tag),
+            symbol_tag: by_symbols.map_or(plain, |(_, tag)| tag),
+            external_libraries: outside.filter(|library| !is_allowed(library)).cloned().collect(),
+            policies,
+            floor,
+            notes: self.notes(),
+        }
+    }
+
+    fn against(&self, policy: &Policy) -> PolicyAudit {
+        let mut blockers = Vec::new();
+        for number in &self.members {
+            let object = &self.objects[*number];
+            for (obstacle, remedy) in own_obstacles(object, policy, self.architecture) {
+                let file = object.path.clone();
+                blockers.push(Blocker { chain: vec![file.clone()], file, obstacle, remedy });
+            }
+        }
+        let is_missing = |external: &&&External| !policy.allows_library(self.architecture, &external.library);
+        for external in self.external.iter().filter(is_missing) {
+            let path = |number: &usize| self.objects[*number].path.clone();
+            let (obstacle, remedy) = self.library_obstacle(&external.library);
+            blockers.push(Blocker {
+                file: path(&external.object),
+                obstacle,
+                chain: external.chain.iter().map(path).collect(),
+                remedy,
+            });
+        }
+        let aliases = policy.aliases().iter().map(|alias| format!("{alias}_{}", self.architecture));
+        PolicyAudit { tag: policy.tag(self.architecture), aliases: aliases.collect(), blockers }
+    }
+
+    fn library_obstacle(&self, library: &str) -> (Obstacle, String) {
+        if is_libpython(library) {
+            let remedy = "do not link against libpython: the Python that imports the module has it already";
+            return (Obstacle::LibPython(library.to_owned()), remedy.to_owned());
+        }
+        let here = self.members.iter().map(|number| &self.objects[*number]);
+        let here = here.into_iter().find(|object| object.file_name() == library);
+        let remedy = match here {
+            Some(object) => format!(
+                "`{}` is there, but no run path leads to it: link with `-Wl,-rpath,$ORIGIN/…`",
+                object.path
+            ),
+            None => {
+                "put it into the wheel with a run path that leads to it, or link it statically".to_owned()
+            }
+        };
+        (Obstacle::Library(library.to_owned()), remedy)
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let members = || self.members.iter().map(|number| &self.objects[*number]);
+        let first = members().next().filter(|_| self.claim.libc.is_none());
+        if let Some(first) = first.filter(|_| members().all(|object| object.libc.is_none())) {
+            notes.push(Note::UnknownLibc(first.path.clone()));
+        }
+        for (number, object) in self.objects.iter().enumerate() {
+            let file = object.path.clone();
+            if !self.members.contains(&number) {
+                let platform = match (object.architecture, object.libc) {
+                    (None, _) => "a machine that has no platform tag".to_owned(),
+                    (Some(machine), Some(libc)) => format!("{machine} with {libc}"),
+                    (Some(machine), None) => machine.to_string(),
+                };
+                notes.push(Note::OtherPlatform { file, platform });
+                continue;
+            }
+            if object.stack == Stack::Executable {
+                notes.push(Note::ExecutableStack(file.clone()));
+            }
+            if object.text_relocations == TextRelocations::Present {
+                notes.push(Note::TextRelocations(file));
+            }
+        }
+        notes
+    }
+}
+
+/// What a file is in the way by itself, each with what would help.
+fn own_obstacles(object: &Object, policy: &Policy, architecture: Architecture) -> Vec<(Obstacle, String)> {
+    let mut found = Vec::new();
+    let too_new =
+        object.versions.iter().filter(|needed| !policy.allows_version(architecture, &needed.version));
+    found.extend(too_new.map(|needed| (Obstacle::Version(needed.clone()), version_remedy(needed, policy))));
+    let mut libraries = BTreeMap::new();
+    for library in &object.needed {
+        for symbol in policy.forbidden(library).filter(|symbol| object.suspects.contains(*symbol)) {
+            // pthread's are in libc too; one of the two is enough to name.
+            libraries.entry(symbol).or_insert(library);
+        }
+    }
+    for (symbol, library) in libraries {
+        let remedy = format!("link {library} statically, or put it into the wheel");
+        let (library, symbol) = (library.clone(), symbol.to_owned());
+        found.push((Obstacle::PrivateSymbol { library, symbol }, remedy));
+    }
+    if object.isa > Isa::Baseline {
+        let remedy = "compile for every x86-64, and choose faster code at run time";
+        found.push((Obstacle::Isa(object.isa), remedy.to_owned()));
+    }
+    if let Some(symbol) = object.suspects.iter().find(|symbol| symbol.starts_with(UCS2)) {
+        let remedy = "build with a Python whose characters are wide (`--enable-unicode=ucs4`)";
+        found.push((Obstacle::PythonSymbol(symbol.clone()), remedy.to_owned()));
+    }
+    if let Some(symbol) = object.suspects.iter().find(|symbol| FPE.contains(&symbol.as_str())) {
+        let remedy = "build with a Python that was configured without `--with-fpectl`";
+        found.push((Obstacle::PythonSymbol(symbol.clone()), remedy.to_owned()));
+    }
+    found
+}
+
+fn version_remedy(needed: &NeededVersion, policy: &Policy) -> String {
+    let older = format!(
+        "build where glibc is no newer than {}, as in an image of {}",
+        policy.version(),
+        policy.name()
+    );
+    match needed.version.split_once('_').map(|(namespace, _)| namespace) {
+        Some("GLIBCXX" | "CXXABI") => format!("{older}, or link with `-static-libstdc++`"),
+        Some("GCC") => format!("{older}, or link with `-static-libgcc`"),
+        Some("ZLIB" | "LIBATOMIC") => format!("{older}, or link {} statically", needed.library),
+        _ => older,
+    }
+}
+
+/// `libpython3.13t.so.1.0` and its like.
+fn is_libpython(library: &str) -> bool {
+    let Some((version, _)) = library.strip_prefix("libpython").and_then(|rest| rest.split_once(".so")) else {
+        return false;
+    };
+    let digits = version.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}

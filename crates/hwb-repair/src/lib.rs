@@ -1,0 +1,29 @@
+//! How portable native code is: ELF files and the policies of platform tags, bytes in and a report out. No disk, no
+//! network, no process.
+//!
+//! In reading order:
+//!
+//! - [`elf`]: ELF files, read with distrust.
+//! - [`architecture`], [`version`], [`policy`]: what each platform tag promises, kept as data.
+//! - [`object`]: what an audit keeps of an ELF file; [`walk`]: which libraries it needs from outside.
+//! - [`audit`]: the verdict, with what keeps a wheel from an older tag; [`floor`]: where it runs.
+//! - [`wheel`]: the audit of a whole wheel, and of files beside each other.
+
+#![forbid(unsafe_code)]
+
+pub mod architecture;
+pub mod audit;
+pub mod elf;
+pub mod floor;
+pub mod object;
+pub mod policy;
+pub mod version;
+pub mod walk;
+pub mod wheel;
+
+pub use self::architecture::Architecture;
+pub use self::audit::{Audit, Blocker, Note, Obstacle, PolicyAudit};
+pub use self::floor::Floor;
+pub use self::object::Object;
+pub use self::policy::{Libc, Policy};
+pub use self::wheel::{AuditError, audit_files, audit_wheel};

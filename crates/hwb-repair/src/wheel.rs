@@ -1,0 +1,179 @@
+//! Wheels: their native code is read straight from the archive, and judged together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hwb_archive::zip::{Member, MemberKind, ZipError};
+use hwb_ident::ArchivePath;
+use hwb_wheel::record::Row;
+use hwb_wheel::{Wheel, WheelError};
+
+use crate::architecture::Architecture;
+use crate::audit::{Audit, Claim, Note, judge};
+use crate::elf::ElfError;
+use crate::object::{HEAD, Object, is_native};
+use crate::policy::Libc;
+use crate::walk::external_libraries;
+
+/// Why a wheel cannot be audited.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// It is no wheel that can be opened.
+    #[error("the wheel cannot be opened")]
+    Wheel(#[from] WheelError),
+    /// It is not for Linux.
+    #[error("the wheel is for {0}: only wheels for manylinux, musllinux and Linux are audited")]
+    Platform(String),
+    /// A file in it does not unpack.
+    #[error("a file of the wheel does not unpack")]
+    Unpack(#[from] ZipError),
+    /// A file of native code in it is malformed.
+    #[error("`{path}` is a malformed ELF file")]
+    Elf {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: ElfError,
+    },
+    /// All native code in it is for other machines.
+    #[error("no file of the wheel is for a machine that has platform tags")]
+    NoMachine,
+}
+
+/// Audits a wheel; `filename` is its file's name, without folders. A wheel without native code deserves `any`.
+///
+/// # Errors
+///
+/// If it cannot be opened, is for another system, or has native code that cannot be read.
+pub fn audit_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Audit, AuditError> {
+    let wheel = Wheel::read(filename, bytes)?;
+    let claim = claim(&wheel)?;
+    let mut native = read_all(&wheel, threads)?;
+    native.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
+    let (objects, recorded): (Vec<_>, Vec<_>) = native.into_iter().unzip();
+    let external = external_libraries(&objects);
+    let mut audit = match judge(&objects, &external, &claim) {
+        Some(audit) => audit,
+        None if objects.is_empty() => Audit::pure(),
+        None => return Err(AuditError::NoMachine),
+    };
+    audit.notes.extend(recorded.into_iter().flatten());
+    let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
+    let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
+    audit.notes.extend(absent.map(|row| Note::OnlyInRecord(row.path.to_string())));
+    Ok(audit)
+}
+
+/// What the file name says of the platform.
+fn claim(wheel: &Wheel<'_>) -> Result<Claim, AuditError> {
+    let platforms = wheel.filename_tags().platforms();
+    let is_known = |platform: &str| {
+        let families = ["linux_", "manylinux", "musllinux"];
+        platform == "any" || families.iter().any(|family| platform.starts_with(family))
+    };
+    if let Some(other) = platforms.iter().find(|platform| !is_known(platform)) {
+        return Err(AuditError::Platform((*other).to_owned()));
+    }
+    let machine = |platform: &&str| {
+        Architecture::ALL.into_iter().find(|machine| platform.ends_with(&format!("_{machine}")))
+    };
+    let libc = |platform: &&str| {
+        [Libc::Glibc, Libc::Musl].into_iter().find(|libc| platform.starts_with(libc.family()))
+    };
+    let policies = [Libc::Glibc, Libc::Musl].into_iter().flat_map(Libc::policies);
+    let named = policies.filter(|policy| {
+        policy.architectures().any(|machine| platforms.contains(policy.tag(machine).as_str()))
+    });
+    Ok(Claim {
+        architecture: only(platforms.iter().filter_map(machine)),
+        libc: only(platforms.iter().filter_map(libc)),
+        version: named.map(|policy| policy.version().clone()).min(),
+    })
+}
+
+/// What all agree in.
+fn only<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
+/// A file of native code, and what RECORD says differently of it.
+type Native = (Object, Option<Note>);
+
+/// Reads every file of native code, the largest first, as that is what the threads end with.
+fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, AuditError> {
+    let mut files: Vec<&Member> = wheel
+        .files()
+        .filter(|member| member.kind == MemberKind::File && member.size >= HEAD as u64)
+        .collect();
+    files.sort_by_key(|member| std::cmp::Reverse(member.size));
+    let rows: BTreeMap<_, _> = wheel.record().rows.iter().map(|row| (&row.path, row)).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        let take = || files.get(next.fetch_add(1, Ordering::Relaxed));
+        for member in std::iter::from_fn(take) {
+            let read = read(wheel, member, rows.get(&member.path).copied()).transpose();
+            if let Some(read) = read {
+                done.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(read.map_err(|error| (member.path.clone(), error)));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(files.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (native, mut failed): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
+    // The same one each time, however the threads ran.
+    failed.sort_by(|one, other| {
+        one.as_ref().err().map(|(path, _)| path).cmp(&other.as_ref().err().map(|(path, _)| path))
+    });
+    match failed.into_iter().find_map(Result::err) {
+        Some((_, error)) => Err(error),
+        None => Ok(native.into_iter().flatten().collect()),
+    }
+}
+
+fn read(wheel: &Wheel<'_>, member: &Member, row: Option<&Row>) -> Result<Option<Native>, AuditError> {
+    let mut head = [0; HEAD];
+    wheel.archive().start(member, &mut head)?;
+    if !is_native(&head) {
+        return Ok(None);
+    }
+    let bytes = wheel.archive().read(member)?;
+    let path = member.path.as_str();
+    let object =
+        Object::read(path, &bytes).map_err(|source| AuditError::Elf { path: path.to_owned(), source })?;
+    let note = match row {
+        None => Some(Note::NotInRecord(path.to_owned())),
+        Some(row) if row.hash.as_ref().is_some_and(|hash| !hash.is_of(&bytes)) => {
+            Some(Note::DiffersFromRecord(path.to_owned()))
+        }
+        Some(_) => None,
+    };
+    Ok(Some((object, note)))
+}
+
+/// Audits files that lie beside each other, each by itself: what one needs is looked for among the others. Files for
+/// machines without platform tags are left out.
+pub fn audit_files(objects: &[Object]) -> Vec<(&str, Audit)> {
+    let external = external_libraries(objects);
+    let audits = objects.iter().enumerate().filter_map(|(number, object)| {
+        let alone = |external: &&crate::walk::External| external.object == number;
+        let external = external.iter().filter(alone).map(|external| crate::walk::External {
+            object: 0,
+            library: external.library.clone(),
+            chain: vec![0],
+        });
+        let audit = judge(std::slice::from_ref(object), &external.collect::<Vec<_>>(), &Claim::default())?;
+        Some((object.path.as_str(), audit))
+    });
+    audits.collect()
+}
