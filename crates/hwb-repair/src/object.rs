@@ -111,6 +111,11 @@ impl Object {
         })
     }
 
+    /// The names that satisfy who needs it, once it is loaded.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        [Some(self.file_name()), self.soname.as_deref()].into_iter().flatten()
+    }
+
     /// The last part of its path.
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)

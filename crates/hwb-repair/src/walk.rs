@@ -15,6 +15,9 @@ pub struct External {
     pub chain: Vec<usize>,
 }
 
+/// So many steps are taken to see what was loaded before; real wheels need a few thousand.
+const MOST_STEPS: usize = 1 << 26;
+
 /// Follows what the files need, as the dynamic loader would.
 ///
 /// A file that nothing else needs, or that Python imports, is loaded by itself; so is one that nothing leads to. Each
@@ -30,8 +33,7 @@ pub fn external_libraries(objects: &[Object]) -> Vec<External> {
             RunPath::Inherited(folders) => tree.folders(root, folders),
         };
         let walk = walks.entry(inherited.clone()).or_default();
-        walk.follow(&tree, root, &inherited);
-        reached.extend(walk.loaded.keys().copied());
+        reached.extend(walk.follow(&tree, root, &inherited));
     };
     let needed: BTreeSet<&str> =
         objects.iter().flat_map(|object| &object.needed).map(String::as_str).collect();
@@ -45,8 +47,9 @@ pub fn external_libraries(objects: &[Object]) -> Vec<External> {
         }
     }
     let mut found: BTreeMap<(usize, String), External> = BTreeMap::new();
+    let mut steps = MOST_STEPS;
     for walk in walks.values() {
-        for external in walk.external(&tree) {
+        for external in walk.external(&tree, &mut steps) {
             found.entry((external.object, external.library.clone())).or_insert(external);
         }
     }
@@ -63,8 +66,11 @@ struct Tree<'a> {
 /// What is loaded because of some roots.
 #[derive(Debug, Default)]
 struct Walk {
+    roots: Vec<usize>,
     /// Each loaded file, and the one that it was loaded for.
     loaded: BTreeMap<usize, Option<usize>>,
+    /// Each loaded file, and what is found for it.
+    found: BTreeMap<usize, Vec<usize>>,
     missing: BTreeSet<(usize, String)>,
 }
 
@@ -115,38 +121,41 @@ fn installed(path: &str) -> Vec<&str> {
 }
 
 impl Walk {
-    fn follow(&mut self, tree: &Tree<'_>, root: usize, inherited: &[String]) {
+    /// Loads a root and what it needs; says what was not loaded before.
+    fn follow(&mut self, tree: &Tree<'_>, root: usize, inherited: &[String]) -> Vec<usize> {
+        self.roots.push(root);
         if self.loaded.contains_key(&root) {
-            return;
+            return Vec::new();
         }
         self.loaded.insert(root, None);
+        let mut new = vec![root];
         let mut queue = VecDeque::from([root]);
         while let Some(object) = queue.pop_front() {
             let folders = match &tree.objects[object].run_path {
                 RunPath::Own(own) => tree.folders(object, own),
                 RunPath::Inherited(own) => [tree.folders(object, own), inherited.to_vec()].concat(),
             };
+            let mut children = Vec::new();
             for library in &tree.objects[object].needed {
-                let found = folders.iter().find_map(|folder| tree.find(folder, library, object));
-                match found {
-                    Some(found) if self.loaded.contains_key(&found) => {}
-                    Some(found) => {
-                        self.loaded.insert(found, Some(object));
-                        queue.push_back(found);
-                    }
-                    None => {
-                        self.missing.insert((object, library.clone()));
-                    }
-                }
+                let Some(child) = folders.iter().find_map(|folder| tree.find(folder, library, object)) else {
+                    self.missing.insert((object, library.clone()));
+                    continue;
+                };
+                children.push(child);
+                self.loaded.entry(child).or_insert_with(|| {
+                    queue.push_back(child);
+                    new.push(child);
+                    Some(object)
+                });
             }
+            self.found.insert(object, children);
         }
+        new
     }
 
-    fn external(&self, tree: &Tree<'_>) -> Vec<External> {
-        let names = self.loaded.keys().map(|object| &tree.objects[*object]);
-        let names: BTreeSet<&str> =
-            names.flat_map(|object| [Some(object.file_name()), object.soname.as_deref()]).flatten().collect();
-        let missing = self.missing.iter().filter(|(_, library)| !names.contains(library.as_str()));
+    fn external(&self, tree: &Tree<'_>, steps: &mut usize) -> Vec<External> {
+        let present = self.loaded_before(tree, steps);
+        let missing = self.missing.iter().filter(|missing| !present.contains(missing));
         let external = missing.map(|(object, library)| {
             let above = |object: &usize| self.loaded.get(object).copied().flatten();
             let mut chain: Vec<usize> = std::iter::successors(Some(*object), above).collect();
@@ -154,5 +163,114 @@ impl Walk {
             External { object: *object, library: library.clone(), chain }
         });
         external.collect()
+    }
+
+    /// What is missing by its run path, but loaded for the same root under the same name.
+    fn loaded_before<'a>(&'a self, tree: &Tree<'_>, steps: &mut usize) -> BTreeSet<&'a (usize, String)> {
+        let by_name = |object: &usize| tree.objects[*object].names().collect::<Vec<_>>();
+        let known: BTreeSet<&str> = self.loaded.keys().flat_map(by_name).collect();
+        let mut open: BTreeSet<&(usize, String)> =
+            self.missing.iter().filter(|(_, library)| known.contains(library.as_str())).collect();
+        let mut present = BTreeSet::new();
+        for root in &self.roots {
+            if open.is_empty() || *steps == 0 {
+                break;
+            }
+            let together = self.reach(*root, steps);
+            let names: BTreeSet<&str> = together.iter().flat_map(by_name).collect();
+            open.retain(|missing| {
+                let is_there = together.contains(&missing.0) && names.contains(missing.1.as_str());
+                if is_there {
+                    present.insert(*missing);
+                }
+                !is_there
+            });
+        }
+        present
+    }
+
+    /// Everything that is loaded because of one root, as far as the steps go.
+    fn reach(&self, root: usize, steps: &mut usize) -> BTreeSet<usize> {
+        let (mut reached, mut open) = (BTreeSet::from([root]), vec![root]);
+        while let Some(object) = open.pop() {
+            for child in self.found.get(&object).into_iter().flatten() {
+                let Some(left) = steps.checked_sub(1) else { return reached };
+                *steps = left;
+                if reached.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hwb_testkit::Elf;
+
+    use super::*;
+
+    fn check(files: &[(&str, Elf)], expect: &[&str]) {
+        let objects: Vec<Object> =
+            files.iter().map(|(path, elf)| Object::read(path, &elf.build()).unwrap()).collect();
+        let found: Vec<String> = external_libraries(&objects)
+            .iter()
+            .map(|external| {
+                let chain = external.chain.iter().map(|object| objects[*object].path.as_str());
+                format!("{} > {}", chain.collect::<Vec<_>>().join(" > "), external.library)
+            })
+            .collect();
+        assert_eq!(found, expect);
+    }
+
+    fn lib() -> Elf {
+        Elf::new()
+    }
+
+    #[test]
+    fn finds_what_the_loader_would_find() {
+        let root = || lib().exports("PyInit_a").needs("libb.so");
+        check(&[("p/a.so", root())], &["p/a.so > libb.so"]);
+        // Lying beside each other is not enough.
+        check(&[("p/a.so", root()), ("p/libb.so", lib())], &["p/a.so > libb.so"]);
+        for path in ["$ORIGIN", "${ORIGIN}/", "/x:$ORIGIN/../p/."] {
+            check(&[("p/a.so", root().runpath(path)), ("p/libb.so", lib())], &[]);
+        }
+        for path in ["$ORIGINAL", "/p", "$ORIGIN/../../p", "p", "$LIB"] {
+            check(&[("p/a.so", root().runpath(path)), ("p/libb.so", lib())], &["p/a.so > libb.so"]);
+        }
+        check(&[("p/a.so", root().runpath("$ORIGIN")), ("p/libb.so", Elf::aarch64())], &["p/a.so > libb.so"]);
+    }
+
+    #[test]
+    fn run_paths_are_inherited_as_the_loader_has_it() {
+        let second = || ("l/libb.so", lib().needs("libc2.so"));
+        let third = || ("l/libc2.so", lib().needs("libfar.so"));
+        let root = || lib().exports("PyInit_a").needs("libb.so");
+        check(
+            &[("a.so", root().rpath("$ORIGIN/l")), second(), third()],
+            &["a.so > l/libb.so > l/libc2.so > libfar.so"],
+        );
+        check(
+            &[("a.so", root().runpath("$ORIGIN/l")), second(), third()],
+            &["a.so > l/libb.so > libc2.so", "l/libc2.so > libfar.so"],
+        );
+        // What was loaded before is found by its name.
+        check(
+            &[("a.so", root().needs("libc2.so").runpath("$ORIGIN/l")), second(), ("l/libc2.so", lib())],
+            &[],
+        );
+        let named = ("l/other.so", lib().soname("libc2.so"));
+        check(&[("a.so", root().needs("other.so").runpath("$ORIGIN/l")), second(), named], &[]);
+    }
+
+    #[test]
+    fn ends_in_circles_and_after_installation() {
+        let one = lib().needs("two.so").needs("one.so").runpath("$ORIGIN");
+        let two = lib().needs("one.so").needs("far.so").runpath("$ORIGIN");
+        check(&[("one.so", one), ("two.so", two)], &["one.so > two.so > far.so"]);
+        let root = lib().exports("PyInit_a").needs("libb.so").runpath("$ORIGIN/../p.libs");
+        check(&[("p-1.data/platlib/p/a.so", root), ("p.libs/libb.so", lib())], &[]);
     }
 }

@@ -177,3 +177,124 @@ pub fn audit_files(objects: &[Object]) -> Vec<(&str, Audit)> {
     });
     audits.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use hwb_testkit::{Elf, Wheel};
+
+    use super::*;
+    use crate::audit::Obstacle;
+
+    /// The tag, the tag by symbols, what is in the way of the newest policy, and the notes.
+    fn check(tag: &str, files: &[(&str, Elf)], expect: &str) {
+        let wheel =
+            files.iter().fold(Wheel::new("a", "1"), |wheel, (path, elf)| wheel.file(path, elf.build()));
+        let wheel = wheel.tag(&format!("cp312-cp312-{tag}")).build();
+        let said = match audit_wheel(&wheel.name, &wheel.bytes, NonZero::new(3).unwrap()) {
+            Ok(Audit { tag, symbol_tag, policies, notes, .. }) => {
+                let blockers = policies.last().into_iter().flat_map(|policy| &policy.blockers);
+                let obstacles: Vec<&Obstacle> = blockers.map(|blocker| &blocker.obstacle).collect();
+                format!("{tag} {symbol_tag} {obstacles:?} {notes:?}")
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said, expect);
+    }
+
+    fn on_x86_64(elf: Elf, expect: &str) {
+        check("linux_x86_64", &[("a.so", elf.exports("PyInit_a").needs("libc.so.6"))], expect);
+    }
+
+    #[test]
+    fn gives_the_oldest_tag_that_is_true() {
+        let needs = |version| Elf::new().imports("symbol", version, "libc.so.6");
+        on_x86_64(needs("GLIBC_2.2.5"), "manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] []");
+        on_x86_64(needs("GLIBC_2.17"), "manylinux_2_17_x86_64 manylinux_2_17_x86_64 [] []");
+        on_x86_64(needs("GLIBC_ABI_DT_RELR"), "manylinux_2_36_x86_64 manylinux_2_36_x86_64 [] []");
+        on_x86_64(needs("GLIBC_2.42"), "manylinux_2_42_x86_64 manylinux_2_42_x86_64 [] []");
+        on_x86_64(needs("OPENSSL_3.0.0"), "manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] []");
+        on_x86_64(Elf::new().needs("libexpat.so.1"), "manylinux_2_12_x86_64 manylinux_2_5_x86_64 [] []");
+        on_x86_64(
+            Elf::new().needs("libz.so.1").imports_unversioned("uncompress2"),
+            "manylinux_2_34_x86_64 manylinux_2_5_x86_64 [] []",
+        );
+        // glibc's own symbol, which the library that would forbid it is not asked for.
+        on_x86_64(
+            Elf::new().imports_unversioned("uncompress2"),
+            "manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] []",
+        );
+        let glibc = Elf::s390x().imports("symbol", "GLIBC_2.2", "libc.so.6");
+        check("linux_s390x", &[("a.so", glibc)], "manylinux_2_17_s390x manylinux_2_17_s390x [] []");
+    }
+
+    #[test]
+    fn says_what_no_policy_allows() {
+        let plain = "linux_x86_64 manylinux_2_5_x86_64";
+        on_x86_64(Elf::new().needs("libfar.so.2"), &format!("{plain} [Library(\"libfar.so.2\")] []"));
+        for library in
+            ["libpython3.12.so.1.0", "libpython3.13t.so.1.0", "libpython2.7.so.1.0", "libpython3.5m.so.1.0"]
+        {
+            on_x86_64(Elf::new().needs(library), &format!("{plain} [LibPython(\"{library}\")] []"));
+        }
+        on_x86_64(Elf::new().isa(7), &format!("{plain} [Isa(V3)] []"));
+        on_x86_64(Elf::new().isa(1), "manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] []");
+        for symbol in ["PyUnicodeUCS2_AsUTF8String", "PyFPE_jbuf"] {
+            let expect = format!("{plain} [PythonSymbol(\"{symbol}\")] []");
+            on_x86_64(Elf::new().imports_unversioned(symbol), &expect);
+        }
+        let private = "[PrivateSymbol { library: \"libz.so.1\", symbol: \"zcalloc\" }]";
+        on_x86_64(
+            Elf::new().needs("libz.so.1").imports_unversioned("zcalloc"),
+            &format!("{plain} {private} []"),
+        );
+    }
+
+    #[test]
+    fn notes_what_does_not_decide() {
+        let tag = "manylinux_2_5_x86_64 manylinux_2_5_x86_64 []";
+        on_x86_64(Elf::new().executable_stack(), &format!("{tag} [ExecutableStack(\"a.so\")]"));
+        on_x86_64(Elf::new().text_relocations(), &format!("{tag} [TextRelocations(\"a.so\")]"));
+        check("linux_x86_64", &[("a.so", Elf::new())], &format!("{tag} [UnknownLibc(\"a.so\")]"));
+    }
+
+    #[test]
+    fn tells_machines_and_c_libraries_apart() {
+        let musl = || Elf::new().needs("libc.musl-x86_64.so.1");
+        let newer = "musllinux_1_2_x86_64 musllinux_1_2_x86_64 [] []";
+        check("linux_x86_64", &[("a.so", musl())], newer);
+        check("musllinux_1_2_x86_64", &[("a.so", Elf::new().needs("libc.so"))], newer);
+        let older = "musllinux_1_1_x86_64 musllinux_1_1_x86_64 [] []";
+        check("musllinux_1_1_x86_64.musllinux_1_2_x86_64", &[("a.so", musl())], older);
+        let arm = || Elf::armv7l().imports("symbol", "GLIBC_2.4", "libc.so.6");
+        check("linux_armv7l", &[("a.so", arm())], "manylinux_2_17_armv7l manylinux_2_17_armv7l [] []");
+        let musl_arm = Elf::armv7l().needs("libc.musl-armhf.so.1");
+        let armv6l = "musllinux_1_2_armv6l musllinux_1_2_armv6l [] []";
+        check("linux_armv6l", &[("a.so", musl_arm)], armv6l);
+        check("linux_armv6l", &[("a.so", arm())], "linux_armv6l linux_armv6l [] []");
+        let glibc = || Elf::new().needs("libc.so.6");
+        check(
+            "linux_x86_64",
+            &[
+                ("a.so", glibc()),
+                ("b.so", Elf::aarch64().needs("libc.so.6")),
+                ("c.so", musl()),
+                ("d.so", Elf::ppc()),
+            ],
+            "manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] \
+             [OtherPlatform { file: \"b.so\", platform: \"aarch64 with glibc\" }, \
+             OtherPlatform { file: \"c.so\", platform: \"x86_64 with musl\" }, \
+             OtherPlatform { file: \"d.so\", platform: \"a machine that has no platform tag\" }]",
+        );
+        check(
+            "linux_ppc",
+            &[("a.so", Elf::ppc())],
+            "no file of the wheel is for a machine that has platform tags",
+        );
+        check(
+            "macosx_11_0_arm64",
+            &[],
+            "the wheel is for macosx_11_0_arm64: only wheels for manylinux, musllinux and Linux are audited",
+        );
+        check("linux_x86_64", &[], "any any [] []");
+    }
+}

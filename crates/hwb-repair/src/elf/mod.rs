@@ -340,3 +340,6 @@ fn version_needs<'a>(
     }
     Ok(needs)
 }
+
+#[cfg(test)]
+mod tests;
