@@ -6,7 +6,8 @@ use crate::architecture::Architecture;
 use crate::elf::{Isa, Stack, TextRelocations};
 use crate::floor::{Floor, glibc_floor, musl_floor};
 use crate::object::{FPE, NeededVersion, Object, UCS2};
-use crate::policy::{Libc, Policy};
+use crate::policy::{Libc, Policy, is_loader};
+use crate::sysroot::{Sysroot, Wanted};
 use crate::version::LibraryVersion;
 use crate::walk::External;
 
@@ -125,43 +126,111 @@ impl Audit {
     }
 }
 
-/// Files that are judged together, the ones for another platform put aside.
+/// Native code that is judged together: that of a wheel, or one file.
+#[derive(Debug, Clone)]
+pub struct Code {
+    objects: Vec<Object>,
+    external: Vec<External>,
+    claim: Claim,
+    /// What was noted while it was read.
+    notes: Vec<Note>,
+}
+
+/// The files of some code that are for the platform of the most of it.
 #[derive(Debug)]
 struct Accepted<'a> {
     architecture: Architecture,
     libc: Libc,
-    objects: &'a [Object],
+    code: &'a Code,
     /// By their place among the objects.
     members: BTreeSet<usize>,
     external: Vec<&'a External>,
-    claim: &'a Claim,
+    sysroot: &'a Sysroot,
 }
 
-/// Judges files and what they need from outside; `None` if none of them is for a machine that has platform tags.
-pub(crate) fn judge(objects: &[Object], external: &[External], claim: &Claim) -> Option<Audit> {
-    let machines = || objects.iter().filter_map(|object| object.architecture);
-    let claimed = claim.architecture.filter(|claimed| machines().any(|machine| claimed.admits(machine)));
-    let architecture = claimed.or_else(|| machines().next())?;
-    let fits = |object: &&Object| object.architecture.is_some_and(|machine| architecture.admits(machine));
-    let libcs = || objects.iter().filter(fits).filter_map(|object| object.libc);
-    let claimed = claim.libc.filter(|claimed| libcs().any(|libc| libc == *claimed));
-    let libc = claimed.or_else(|| libcs().next()).or(claim.libc).unwrap_or(Libc::Glibc);
-    let is_member = |object: &Object| fits(&object) && object.libc.is_none_or(|found| found == libc);
-    let members = (0..objects.len()).filter(|number| is_member(&objects[*number])).collect::<BTreeSet<_>>();
-    let external = external.iter().filter(|external| members.contains(&external.object)).collect();
-    Some(Accepted { architecture, libc, objects, members, external, claim }.judge())
+/// A library that is needed from outside, and that a policy does not allow.
+#[derive(Debug)]
+struct Lack<'a> {
+    /// The files that lead there; the last one needs it.
+    chain: Vec<&'a str>,
+    library: &'a str,
+    /// The library, where the sysroot has it.
+    found: Option<&'a Object>,
+}
+
+impl Code {
+    pub(crate) const fn new(
+        objects: Vec<Object>,
+        external: Vec<External>,
+        claim: Claim,
+        notes: Vec<Note>,
+    ) -> Self {
+        Self { objects, external, claim, notes }
+    }
+
+    /// Whether some of it is for a machine that has platform tags.
+    pub(crate) fn has_machine(&self) -> bool {
+        self.objects.iter().any(|object| object.architecture.is_some())
+    }
+
+    /// The libraries from outside of which `sysroot` does not know yet whether they are there. Those that the oldest
+    /// policy allows are of no interest.
+    pub fn wanted(&self, sysroot: &Sysroot) -> BTreeSet<Wanted> {
+        let Some(accepted) = self.accept(sysroot) else { return BTreeSet::new() };
+        let libraries = accepted.external.iter().map(|external| external.library.as_str());
+        let oldest = accepted.policies().next();
+        let matters = |library: &str| {
+            let is_allowed =
+                oldest.is_some_and(|oldest| oldest.allows_library(accepted.architecture, library));
+            !is_allowed && !is_libpython(library)
+        };
+        sysroot.unknown(accepted.architecture, libraries, &matters)
+    }
+
+    /// Judges it. The libraries that `sysroot` has count as if they came along.
+    pub fn audit(&self, sysroot: &Sysroot) -> Audit {
+        let mut audit = self.accept(sysroot).map_or_else(Audit::pure, |accepted| accepted.judge());
+        audit.notes.extend(self.notes.iter().cloned());
+        audit
+    }
+
+    /// Puts aside what is for another platform; `None` if nothing is for a machine that has platform tags.
+    fn accept<'a>(&'a self, sysroot: &'a Sysroot) -> Option<Accepted<'a>> {
+        let Self { objects, external, claim, notes: _ } = self;
+        let machines = || objects.iter().filter_map(|object| object.architecture);
+        let claimed = claim.architecture.filter(|claimed| machines().any(|machine| claimed.admits(machine)));
+        let architecture = claimed.or_else(|| machines().next())?;
+        let fits = |object: &&Object| object.architecture.is_some_and(|machine| architecture.admits(machine));
+        let libcs = || objects.iter().filter(fits).filter_map(|object| object.libc);
+        let claimed = claim.libc.filter(|claimed| libcs().any(|libc| libc == *claimed));
+        let libc = claimed.or_else(|| libcs().next()).or(claim.libc).unwrap_or(Libc::Glibc);
+        let is_member = |object: &Object| fits(&object) && object.libc.is_none_or(|found| found == libc);
+        let members =
+            (0..objects.len()).filter(|number| is_member(&objects[*number])).collect::<BTreeSet<_>>();
+        let external = external.iter().filter(|external| members.contains(&external.object)).collect();
+        Some(Accepted { architecture, libc, code: self, members, external, sysroot })
+    }
 }
 
 impl Accepted<'_> {
+    /// The policies for its C library and machine, from the oldest to the newest.
+    fn policies(&self) -> impl Iterator<Item = &'static Policy> {
+        let architecture = self.architecture;
+        self.libc.policies().iter().filter(move |policy| policy.covers(architecture))
+    }
+
+    fn members(&self) -> impl Iterator<Item = &Object> + Clone {
+        self.members.iter().map(|number| &self.code.objects[*number])
+    }
+
     fn judge(&self) -> Audit {
-        let covering = self.libc.policies().iter().filter(|policy| policy.covers(self.architecture));
-        let covering: Vec<&Policy> = covering.collect();
+        let covering: Vec<&Policy> = self.policies().collect();
         let policies: Vec<PolicyAudit> = covering.iter().map(|policy| self.against(policy)).collect();
         let plain = format!("linux_{}", self.architecture);
         let best = |reached: &dyn Fn(&PolicyAudit) -> bool| {
             // musl has no symbol versions: nothing tells 1.1 from 1.2 but where the wheel was built.
             let is_plausible = |policy: &Policy| {
-                let least = self.claim.version.clone().or_else(|| "1.2".parse().ok());
+                let least = self.code.claim.version.clone().or_else(|| "1.2".parse().ok());
                 self.libc == Libc::Glibc || Some(policy.version()) >= least.as_ref()
             };
             let reached =
@@ -172,19 +241,17 @@ impl Accepted<'_> {
         let by_symbols = best(&|audit| {
             !audit.blockers.iter().any(|blocker| matches!(blocker.obstacle, Obstacle::Version(_)))
         });
-        let oldest = covering.first();
-        let is_allowed =
-            |library: &str| oldest.is_some_and(|oldest| oldest.allows_library(self.architecture, library));
-        let outside = self.external.iter().map(|external| &external.library);
+        let lacks = self.lacks(covering.first().copied());
+        let along = lacks.iter().filter_map(|lack| lack.found);
         let floor = match (self.libc, &overall) {
-            (Libc::Glibc, _) => glibc_floor(self.members.iter().map(|number| &self.objects[*number])),
+            (Libc::Glibc, _) => glibc_floor(self.members().chain(along)),
             (Libc::Musl, Some((policy, _))) => Some(musl_floor(policy.version())),
             (Libc::Musl, None) => None,
         };
         Audit {
             tag: overall.map_or_else(|| plain.clone(), |(_, tag)| tag),
             symbol_tag: by_symbols.map_or(plain, |(_, tag)| tag),
-            external_libraries: outside.filter(|library| !is_allowed(library)).cloned().collect(),
+            external_libraries: lacks.iter().map(|lack| lack.library.to_owned()).collect(),
             policies,
             floor,
             notes: self.notes(),
@@ -193,26 +260,60 @@ impl Accepted<'_> {
 
     fn against(&self, policy: &Policy) -> PolicyAudit {
         let mut blockers = Vec::new();
-        for number in &self.members {
-            let object = &self.objects[*number];
+        for object in self.members() {
             for (obstacle, remedy) in own_obstacles(object, policy, self.architecture) {
                 let file = object.path.clone();
                 blockers.push(Blocker { chain: vec![file.clone()], file, obstacle, remedy });
             }
         }
-        let is_missing = |external: &&&External| !policy.allows_library(self.architecture, &external.library);
-        for external in self.external.iter().filter(is_missing) {
-            let path = |number: &usize| self.objects[*number].path.clone();
-            let (obstacle, remedy) = self.library_obstacle(&external.library);
-            blockers.push(Blocker {
-                file: path(&external.object),
-                obstacle,
-                chain: external.chain.iter().map(path).collect(),
-                remedy,
-            });
+        let lacks = self.lacks(Some(policy));
+        blockers.extend(lacks.iter().map(|lack| {
+            let (obstacle, remedy) = self.library_obstacle(lack.library);
+            Blocker { file: lack.file(), obstacle, chain: owned(&lack.chain), remedy }
+        }));
+        let mut seen = BTreeSet::new();
+        let found = lacks.iter().filter_map(|lack| Some((lack, lack.found?)));
+        for (lack, found) in found.filter(|(_, found)| seen.insert(&found.path)) {
+            for (obstacle, remedy) in version_obstacles(found, policy, self.architecture) {
+                let chain = [owned(&lack.chain), vec![found.path.clone()]].concat();
+                blockers.push(Blocker { file: found.path.clone(), obstacle, chain, remedy });
+            }
         }
         let aliases = policy.aliases().iter().map(|alias| format!("{alias}_{}", self.architecture));
         PolicyAudit { tag: policy.tag(self.architecture), aliases: aliases.collect(), blockers }
+    }
+
+    /// What is needed from outside and not allowed, and what that needs in turn.
+    fn lacks(&self, policy: Option<&Policy>) -> Vec<Lack<'_>> {
+        let is_allowed = |library: &str| {
+            policy.map_or_else(
+                || is_loader(library),
+                |policy| policy.allows_library(self.architecture, library),
+            )
+        };
+        let find = |library: &str| {
+            let wanted = Wanted { architecture: self.architecture, library: library.to_owned() };
+            self.sysroot.get(&wanted)
+        };
+        let direct = self.external.iter().filter(|external| !is_allowed(&external.library));
+        let path = |number: &usize| self.code.objects[*number].path.as_str();
+        let mut lacks: Vec<Lack<'_>> = direct
+            .map(|external| Lack {
+                chain: external.chain.iter().map(path).collect(),
+                library: &external.library,
+                found: find(&external.library),
+            })
+            .collect();
+        let (mut seen, mut next) = (BTreeSet::new(), 0);
+        while let Some(lack) = lacks.get(next) {
+            next += 1;
+            let Some(found) = lack.found.filter(|found| seen.insert(&found.path)) else { continue };
+            let chain: Vec<&str> = lack.chain.iter().copied().chain([found.path.as_str()]).collect();
+            let deeper = found.needed.iter().filter(|library| !is_allowed(library));
+            let deeper = deeper.map(|library| Lack { chain: chain.clone(), library, found: find(library) });
+            lacks.extend(deeper.collect::<Vec<_>>());
+        }
+        lacks
     }
 
     fn library_obstacle(&self, library: &str) -> (Obstacle, String) {
@@ -220,8 +321,7 @@ impl Accepted<'_> {
             let remedy = "do not link against libpython: the Python that imports the module has it already";
             return (Obstacle::LibPython(library.to_owned()), remedy.to_owned());
         }
-        let here = self.members.iter().map(|number| &self.objects[*number]);
-        let here = here.into_iter().find(|object| object.file_name() == library);
+        let here = self.members().find(|object| object.file_name() == library);
         let remedy = match here {
             Some(object) => format!(
                 "`{}` is there, but no run path leads to it: link with `-Wl,-rpath,$ORIGIN/…`",
@@ -236,12 +336,11 @@ impl Accepted<'_> {
 
     fn notes(&self) -> Vec<Note> {
         let mut notes = Vec::new();
-        let members = || self.members.iter().map(|number| &self.objects[*number]);
-        let first = members().next().filter(|_| self.claim.libc.is_none());
-        if let Some(first) = first.filter(|_| members().all(|object| object.libc.is_none())) {
+        let first = self.members().next().filter(|_| self.code.claim.libc.is_none());
+        if let Some(first) = first.filter(|_| self.members().all(|object| object.libc.is_none())) {
             notes.push(Note::UnknownLibc(first.path.clone()));
         }
-        for (number, object) in self.objects.iter().enumerate() {
+        for (number, object) in self.code.objects.iter().enumerate() {
             let file = object.path.clone();
             if !self.members.contains(&number) {
                 let platform = match (object.architecture, object.libc) {
@@ -263,12 +362,31 @@ impl Accepted<'_> {
     }
 }
 
+impl Lack<'_> {
+    /// The file that needs it.
+    fn file(&self) -> String {
+        self.chain.last().copied().unwrap_or_default().to_owned()
+    }
+}
+
+fn owned(chain: &[&str]) -> Vec<String> {
+    chain.iter().map(|path| (*path).to_owned()).collect()
+}
+
+/// The versions that a file needs and a policy does not allow, each with what would help.
+fn version_obstacles(
+    object: &Object,
+    policy: &Policy,
+    architecture: Architecture,
+) -> impl Iterator<Item = (Obstacle, String)> {
+    let too_new =
+        object.versions.iter().filter(move |needed| !policy.allows_version(architecture, &needed.version));
+    too_new.map(|needed| (Obstacle::Version(needed.clone()), version_remedy(needed, policy)))
+}
+
 /// What a file is in the way by itself, each with what would help.
 fn own_obstacles(object: &Object, policy: &Policy, architecture: Architecture) -> Vec<(Obstacle, String)> {
-    let mut found = Vec::new();
-    let too_new =
-        object.versions.iter().filter(|needed| !policy.allows_version(architecture, &needed.version));
-    found.extend(too_new.map(|needed| (Obstacle::Version(needed.clone()), version_remedy(needed, policy))));
+    let mut found: Vec<_> = version_obstacles(object, policy, architecture).collect();
     let mut libraries = BTreeMap::new();
     for library in &object.needed {
         for symbol in policy.forbidden(library).filter(|symbol| object.suspects.contains(*symbol)) {

@@ -5,9 +5,10 @@
 //!
 //! - [`elf`]: ELF files, read with distrust.
 //! - [`architecture`], [`version`], [`policy`]: what each platform tag promises, kept as data.
-//! - [`object`]: what an audit keeps of an ELF file; [`walk`]: which libraries it needs from outside.
+//! - [`object`]: what an audit keeps of an ELF file; [`walk`]: which libraries it needs from outside;
+//!   [`sysroot`]: those libraries, as somebody found them.
 //! - [`audit`]: the verdict, with what keeps a wheel from an older tag; [`floor`]: where it runs.
-//! - [`wheel`]: the audit of a whole wheel, and of files beside each other.
+//! - [`wheel`]: the code of a whole wheel, and of files beside each other.
 
 #![forbid(unsafe_code)]
 
@@ -17,13 +18,15 @@ pub mod elf;
 pub mod floor;
 pub mod object;
 pub mod policy;
+pub mod sysroot;
 pub mod version;
 pub mod walk;
 pub mod wheel;
 
 pub use self::architecture::Architecture;
-pub use self::audit::{Audit, Blocker, Note, Obstacle, PolicyAudit};
+pub use self::audit::{Audit, Blocker, Code, Note, Obstacle, PolicyAudit};
 pub use self::floor::Floor;
 pub use self::object::Object;
 pub use self::policy::{Libc, Policy};
-pub use self::wheel::{AuditError, audit_files, audit_wheel};
+pub use self::sysroot::{Sysroot, Wanted};
+pub use self::wheel::{AuditError, read_files, read_wheel};

@@ -11,11 +11,11 @@ use hwb_wheel::record::Row;
 use hwb_wheel::{Wheel, WheelError};
 
 use crate::architecture::Architecture;
-use crate::audit::{Audit, Claim, Note, judge};
+use crate::audit::{Claim, Code, Note};
 use crate::elf::ElfError;
 use crate::object::{HEAD, Object, is_native};
 use crate::policy::Libc;
-use crate::walk::external_libraries;
+use crate::walk::{External, external_libraries};
 
 /// Why a wheel cannot be audited.
 #[derive(Debug, thiserror::Error)]
@@ -43,28 +43,24 @@ pub enum AuditError {
     NoMachine,
 }
 
-/// Audits a wheel; `filename` is its file's name, without folders. A wheel without native code deserves `any`.
+/// Reads the native code of a wheel; `filename` is its file's name, without folders.
 ///
 /// # Errors
 ///
 /// If it cannot be opened, is for another system, or has native code that cannot be read.
-pub fn audit_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Audit, AuditError> {
+pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Code, AuditError> {
     let wheel = Wheel::read(filename, bytes)?;
     let claim = claim(&wheel)?;
     let mut native = read_all(&wheel, threads)?;
     native.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
     let (objects, recorded): (Vec<_>, Vec<_>) = native.into_iter().unzip();
     let external = external_libraries(&objects);
-    let mut audit = match judge(&objects, &external, &claim) {
-        Some(audit) => audit,
-        None if objects.is_empty() => Audit::pure(),
-        None => return Err(AuditError::NoMachine),
-    };
-    audit.notes.extend(recorded.into_iter().flatten());
     let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
-    audit.notes.extend(absent.map(|row| Note::OnlyInRecord(row.path.to_string())));
-    Ok(audit)
+    let absent = absent.map(|row| Note::OnlyInRecord(row.path.to_string()));
+    let is_empty = objects.is_empty();
+    let code = Code::new(objects, external, claim, recorded.into_iter().flatten().chain(absent).collect());
+    if is_empty || code.has_machine() { Ok(code) } else { Err(AuditError::NoMachine) }
 }
 
 /// What the file name says of the platform.
@@ -161,21 +157,18 @@ fn read(wheel: &Wheel<'_>, member: &Member, row: Option<&Row>) -> Result<Option<
     Ok(Some((object, note)))
 }
 
-/// Audits files that lie beside each other, each by itself: what one needs is looked for among the others. Files for
-/// machines without platform tags are left out.
-pub fn audit_files(objects: &[Object]) -> Vec<(&str, Audit)> {
-    let external = external_libraries(objects);
-    let audits = objects.iter().enumerate().filter_map(|(number, object)| {
-        let alone = |external: &&crate::walk::External| external.object == number;
-        let external = external.iter().filter(alone).map(|external| crate::walk::External {
-            object: 0,
-            library: external.library.clone(),
-            chain: vec![0],
-        });
-        let audit = judge(std::slice::from_ref(object), &external.collect::<Vec<_>>(), &Claim::default())?;
-        Some((object.path.as_str(), audit))
+/// Takes files that lie beside each other for code of its own each, by their paths: what one needs is looked for among
+/// the others. Files for machines without platform tags are left out.
+pub fn read_files(objects: Vec<Object>) -> Vec<(String, Code)> {
+    let mut external: BTreeMap<usize, Vec<External>> = BTreeMap::new();
+    for External { object, library, chain: _ } in external_libraries(&objects) {
+        external.entry(object).or_default().push(External { object: 0, library, chain: vec![0] });
+    }
+    let codes = objects.into_iter().enumerate().map(|(number, object)| {
+        let external = external.remove(&number).unwrap_or_default();
+        (object.path.clone(), Code::new(vec![object], external, Claim::default(), Vec::new()))
     });
-    audits.collect()
+    codes.filter(|(_, code)| code.has_machine()).collect()
 }
 
 #[cfg(test)]
@@ -183,14 +176,16 @@ mod tests {
     use hwb_testkit::{Elf, Wheel};
 
     use super::*;
-    use crate::audit::Obstacle;
+    use crate::audit::{Audit, Obstacle};
+    use crate::sysroot::Sysroot;
 
     /// The tag, the tag by symbols, what is in the way of the newest policy, and the notes.
     fn check(tag: &str, files: &[(&str, Elf)], expect: &str) {
         let wheel =
             files.iter().fold(Wheel::new("a", "1"), |wheel, (path, elf)| wheel.file(path, elf.build()));
         let wheel = wheel.tag(&format!("cp312-cp312-{tag}")).build();
-        let said = match audit_wheel(&wheel.name, &wheel.bytes, NonZero::new(3).unwrap()) {
+        let read = read_wheel(&wheel.name, &wheel.bytes, NonZero::new(3).unwrap());
+        let said = match read.map(|code| code.audit(&Sysroot::default())) {
             Ok(Audit { tag, symbol_tag, policies, notes, .. }) => {
                 let blockers = policies.last().into_iter().flat_map(|policy| &policy.blockers);
                 let obstacles: Vec<&Obstacle> = blockers.map(|blocker| &blocker.obstacle).collect();
@@ -296,5 +291,34 @@ mod tests {
             "the wheel is for macosx_11_0_arm64: only wheels for manylinux, musllinux and Linux are audited",
         );
         check("linux_x86_64", &[], "any any [] []");
+    }
+
+    #[test]
+    fn libraries_of_a_system_count_as_if_they_came_along() {
+        let wheel = Wheel::new("a", "1").tag("cp312-cp312-linux_x86_64");
+        let wheel = wheel.file("a.so", Elf::new().needs("libfar.so.2").needs("libc.so.6").build()).build();
+        let code = read_wheel(&wheel.name, &wheel.bytes, NonZero::<usize>::MIN).unwrap();
+        let mut sysroot = Sysroot::default();
+        let far =
+            Elf::new().imports("new", "GLIBC_2.34", "libc.so.6").needs("libfarther.so").needs("libfar.so.2");
+        let mut looked_for = Vec::new();
+        loop {
+            let wanted = code.wanted(&sysroot);
+            if wanted.is_empty() {
+                break;
+            }
+            for wanted in wanted {
+                looked_for.push(wanted.library.clone());
+                let is_far = wanted.library == "libfar.so.2";
+                let found = is_far.then(|| Object::read("/usr/lib/libfar.so.2", &far.build()).unwrap());
+                sysroot.note(wanted, found);
+            }
+        }
+        assert_eq!(looked_for, ["libfar.so.2", "libfarther.so"]);
+        let audit = code.audit(&sysroot);
+        assert_eq!(audit.symbol_tag, "manylinux_2_34_x86_64");
+        assert_eq!(audit.external_libraries, ["libfar.so.2", "libfarther.so"].map(str::to_owned).into());
+        let last = audit.policies[0].blockers.last().unwrap();
+        assert_eq!(last.chain, ["a.so", "/usr/lib/libfar.so.2"]);
     }
 }

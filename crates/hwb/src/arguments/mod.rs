@@ -182,6 +182,9 @@ pub(crate) struct AuditArguments {
     /// Fail with exit code 6 unless everything deserves this tag, such as manylinux_2_28 or musllinux_1_2_x86_64
     #[arg(long, value_name = "TAG")]
     pub(crate) require: Option<String>,
+    /// Count the libraries of the system in this folder as if they came along; / is the system that runs hwb
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sysroot: Option<PathBuf>,
 }
 
 /// `hwb python`

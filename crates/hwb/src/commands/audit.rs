@@ -22,7 +22,8 @@ const MOST: usize = 8;
 pub(crate) fn run(context: &Context, arguments: &AuditArguments) -> Result<ExitCode, Error> {
     let requirement = arguments.require.as_deref().map(str::parse::<Requirement>).transpose()?;
     let paths = arguments.paths.iter().map(|path| context.ambient.absolute(path)).collect::<Vec<_>>();
-    let reports = audit::audit(&paths)?;
+    let sysroot = arguments.sysroot.as_ref().map(|folder| context.ambient.absolute(folder));
+    let reports = audit::audit(&paths, sysroot.as_deref())?;
     let unmet = |report| requirement.as_ref().and_then(|requirement| requirement.unmet(report));
     let verbosity = context.global.verbosity();
     match context.output() {

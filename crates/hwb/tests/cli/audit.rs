@@ -222,3 +222,35 @@ fn policies_are_listed() {
     let document = context().run(["policies", "--json"]).success().json();
     assert_eq!(document[2]["aliases"], serde_json::json!(["manylinux2014"]));
 }
+
+#[test]
+fn libraries_of_a_system_count_as_if_they_came_along() {
+    let context = context_with(&wheel(&[("greeter/fast.so", extension().needs("libfar.so.2"))]));
+    let system = context.work().join("system/usr/lib");
+    fs::create_dir_all(&system).unwrap();
+    let far = Elf::i686().imports("stat", "GLIBC_2.33", "libc.so.6").needs("libfarther.so.1");
+    fs::write(system.join("libfar.so.2"), far.build()).unwrap();
+    assert_snapshot!(context.run(["audit", WHEEL, "--sysroot", "system", "--require", "manylinux_2_31"]), @r"
+    exit: 6
+    --- stdout
+    greeter-1.0-py3-none-linux_i686.whl
+
+    tag         linux_i686
+    by symbols  manylinux_2_34_i686
+    runs on     glibc >= 2.33: Rocky Linux 9, Amazon Linux 2023, Debian 12, Ubuntu 22.04 and newer
+    needs       libfar.so.2
+                libfarther.so.1
+
+    manylinux_2_31 is required, and not reached:
+      greeter/fast.so needs libfar.so.2, which is not part of every system
+      /usr/lib/libfar.so.2 needs libfarther.so.1, which is not part of every system (loaded by greeter/fast.so)
+        put it into the wheel with a run path that leads to it, or link it statically
+      /usr/lib/libfar.so.2 needs GLIBC_2.33 of libc.so.6 (stat) (loaded by greeter/fast.so)
+        build where glibc is no newer than 2.31, as in an image of manylinux_2_31
+    ");
+    assert_snapshot!(context.run(["audit", WHEEL, "--sysroot", "absent"]), @r"
+    exit: 2
+    --- stderr
+    error: [WORK]/absent is no folder with a system in it
+    ");
+}

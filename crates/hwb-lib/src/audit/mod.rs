@@ -1,5 +1,7 @@
 //! `hwb audit` and `hwb policies`: how portable native code is.
 
+mod search;
+
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::num::NonZero;
@@ -10,12 +12,14 @@ use hwb_repair::audit::PURE;
 use hwb_repair::elf::{ElfError, Isa};
 use hwb_repair::object::{HEAD, is_native};
 use hwb_repair::{
-    Architecture, Audit, Blocker, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, audit_files,
+    Architecture, Audit, Blocker, Code, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, Sysroot,
+    read_files, read_wheel,
 };
 use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::search::Search;
 use crate::error::{Error, ErrorKind};
 
 /// What was found out about a wheel or a file.
@@ -153,38 +157,66 @@ enum AuditFailure {
     Machine(PathBuf),
     #[error("{} has neither wheels nor programs or libraries in ELF below it", _0.display())]
     Empty(PathBuf),
+    #[error("{} is no folder with a system in it", _0.display())]
+    Sysroot(PathBuf),
     #[error("`{0}` is not the tag of a policy")]
     Tag(String),
 }
 
-/// Audits wheels and ELF files, and what lies in directories of them, in the order of their names.
+/// Audits wheels and ELF files, and what lies in directories of them, in the order of their names. The libraries of
+/// the system below the folder `sysroot`, if one is given, count as if they came along.
 ///
 /// # Errors
 ///
 /// Kind `source` for what cannot be read, `usage` for what is neither, `check` for what is malformed.
-pub fn audit(paths: &[PathBuf]) -> Result<Vec<AuditReport>, Error> {
+pub fn audit(paths: &[PathBuf], sysroot: Option<&Path>) -> Result<Vec<AuditReport>, Error> {
+    let is_folder = |folder: &&Path| folder.is_dir();
+    if let Some(folder) = sysroot.filter(|folder| !is_folder(folder)) {
+        return Err(Error::new(ErrorKind::Usage, AuditFailure::Sysroot(folder.to_owned())));
+    }
+    let search = sysroot.map(Search::new);
+    let mut known = Sysroot::default();
     let mut reports = Vec::new();
     for path in paths {
-        let usage =
-            |failure: fn(PathBuf) -> AuditFailure| Error::new(ErrorKind::Usage, failure(path.clone()));
-        if path.is_dir() {
-            let found = directory(path)?;
-            if found.is_empty() {
-                return Err(usage(AuditFailure::Empty));
+        for (subject, code) in read(path)? {
+            if let Some(search) = &search {
+                fill(&mut known, &code, search);
             }
-            reports.extend(found);
-        } else if is_wheel(path) {
-            reports.push(wheel(path)?);
-        } else {
-            let object = object(path, path)?.ok_or_else(|| usage(AuditFailure::Neither))?;
-            let found = files(&[object]);
-            if found.is_empty() {
-                return Err(usage(AuditFailure::Machine));
-            }
-            reports.extend(found);
+            reports.push(AuditReport::new(subject, code.audit(&known)));
         }
     }
     Ok(reports)
+}
+
+/// Looks for what some code needs from outside, and for what that needs in turn.
+fn fill(known: &mut Sysroot, code: &Code, search: &Search) {
+    loop {
+        let wanted = code.wanted(known);
+        if wanted.is_empty() {
+            break;
+        }
+        for wanted in wanted {
+            let found = search.find(&wanted);
+            known.note(wanted, found);
+        }
+    }
+}
+
+type Read = Vec<(Subject, Code)>;
+
+/// Reads what there is to audit at a path.
+fn read(path: &Path) -> Result<Read, Error> {
+    let usage = |failure: fn(PathBuf) -> AuditFailure| Error::new(ErrorKind::Usage, failure(path.to_owned()));
+    if path.is_dir() {
+        let found = directory(path)?;
+        return if found.is_empty() { Err(usage(AuditFailure::Empty)) } else { Ok(found) };
+    }
+    if is_wheel(path) {
+        return Ok(vec![wheel(path)?]);
+    }
+    let object = object(path, path)?.ok_or_else(|| usage(AuditFailure::Neither))?;
+    let found = files(vec![object]);
+    if found.is_empty() { Err(usage(AuditFailure::Machine)) } else { Ok(found) }
 }
 
 fn is_wheel(path: &Path) -> bool {
@@ -192,33 +224,32 @@ fn is_wheel(path: &Path) -> bool {
 }
 
 /// Every wheel below a directory, and then every ELF file.
-fn directory(path: &Path) -> Result<Vec<AuditReport>, Error> {
+fn directory(path: &Path) -> Result<Read, Error> {
     let entries = walk_sorted(path).map_err(|source| {
         Error::new(ErrorKind::Source, AuditFailure::List { path: path.to_owned(), source })
     })?;
     let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
     let (wheels, others): (Vec<_>, Vec<_>) =
         entries.into_iter().filter(is_file).partition(|entry| is_wheel(&entry.path));
-    let mut reports =
+    let mut found =
         wheels.iter().map(|entry| wheel(&path.join(&entry.path))).collect::<Result<Vec<_>, _>>()?;
     let objects = others.iter().map(|entry| object(&path.join(&entry.path), &entry.path));
-    let objects = objects.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
-    reports.extend(files(&objects));
-    Ok(reports)
+    found.extend(files(objects.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?));
+    Ok(found)
 }
 
 fn read_failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::new(ErrorKind::Source, AuditFailure::Read { path: path.to_owned(), source })
 }
 
-fn wheel(path: &Path) -> Result<AuditReport, Error> {
+fn wheel(path: &Path) -> Result<(Subject, Code), Error> {
     let bytes = fs_err::read(path).map_err(read_failed(path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let audit = hwb_repair::audit_wheel(&name, &bytes, threads).map_err(|source| {
+    let code = read_wheel(&name, &bytes, threads).map_err(|source| {
         Error::new(ErrorKind::Check, AuditFailure::Wheel { path: path.to_owned(), source })
     })?;
-    Ok(AuditReport::new(Subject::Wheel(name.into_owned()), audit))
+    Ok((Subject::Wheel(name.into_owned()), code))
 }
 
 /// Reads the ELF file at `path`, known as `name`; `None` if it is something else.
@@ -237,9 +268,8 @@ fn object(path: &Path, name: &Path) -> Result<Option<Object>, Error> {
         .map_err(|source| Error::new(ErrorKind::Check, AuditFailure::Elf { path: path.to_owned(), source }))
 }
 
-fn files(objects: &[Object]) -> Vec<AuditReport> {
-    let audits = audit_files(objects).into_iter();
-    audits.map(|(path, audit)| AuditReport::new(Subject::Elf(path.to_owned()), audit)).collect()
+fn files(objects: Vec<Object>) -> Read {
+    read_files(objects).into_iter().map(|(path, code)| (Subject::Elf(path), code)).collect()
 }
 
 /// Lists the policies, glibc before musl, from the oldest to the newest.
