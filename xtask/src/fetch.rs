@@ -41,14 +41,25 @@ impl Index {
 
     /// Brings the sdist of a row into `folder`, its digest checked; one that is there already is used.
     pub(crate) fn sdist(&self, row: &Row, folder: &Path) -> anyhow::Result<PathBuf> {
-        let path = folder.join(&row.file);
-        if path.is_file() && digest(&path)? == row.sha256 {
+        self.file(&row.name, &row.file, &row.sha256, folder)
+    }
+
+    /// The same for any file of a project.
+    pub(crate) fn file(
+        &self,
+        project: &str,
+        file: &str,
+        sha256: &str,
+        folder: &Path,
+    ) -> anyhow::Result<PathBuf> {
+        let path = folder.join(file);
+        if path.is_file() && digest(&path)? == sha256 {
             return Ok(path);
         }
         fs_err::create_dir_all(folder)?;
         let mut command = program("python3");
-        command.args(["-c", SCRIPT, "file", &self.url, &row.name, &row.file, &row.sha256]).arg(&path);
-        capture(&mut command).with_context(|| format!("could not fetch {}", row.file))?;
+        command.args(["-c", SCRIPT, "file", &self.url, project, file, sha256]).arg(&path);
+        capture(&mut command).with_context(|| format!("could not fetch {file}"))?;
         Ok(path)
     }
 }

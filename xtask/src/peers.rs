@@ -38,4 +38,14 @@ impl Peers {
         let uv_version = uv_version.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         Ok(Self { uv, python, versions: format!("{uv_version}, build {build_version}") })
     }
+
+    /// Installs auditwheel beside them, in the one version that hwb is compared with, or takes it as it is.
+    pub(crate) fn auditwheel(&self, index: &Index) -> anyhow::Result<PathBuf> {
+        let auditwheel = self.python.with_file_name("auditwheel");
+        if !auditwheel.is_file() {
+            let install = ["-m", "pip", "install", "--quiet", "--index-url", &index.url, "auditwheel==6.8.2"];
+            run(program(&self.python).args(install))?;
+        }
+        Ok(auditwheel)
+    }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::evidence;
 use crate::workspace::Workspace;
 
+mod audit;
 mod bench;
 mod concurrency;
 mod corpus;
@@ -19,6 +20,8 @@ mod repro;
 /// A part of the third tier.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
+    /// Audits wheels with hwb and with auditwheel and compares the verdicts.
+    Audit(AuditOptions),
     /// Builds the corpus with hwb and with uv and compares the wheels.
     Corpus(Selection),
     /// Measures whole commands against the peers, in pairs.
@@ -35,6 +38,16 @@ pub(crate) enum Part {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+}
+
+/// What is audited.
+#[derive(Debug, Args)]
+pub(crate) struct AuditOptions {
+    #[command(flatten)]
+    pub(crate) program: Program,
+    /// Wheels below this folder too, such as the ones that were built from the corpus; repeatable.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) wheels: Vec<PathBuf>,
 }
 
 /// The program that is looked at.
@@ -103,7 +116,8 @@ pub(crate) enum Bench {
 /// Runs one part and writes its section, if it was the release build that was looked at.
 pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
     let other = match &part {
-        Part::Corpus(Selection { program, .. })
+        Part::Audit(AuditOptions { program, .. })
+        | Part::Corpus(Selection { program, .. })
         | Part::Repro(Selection { program, .. })
         | Part::Bench(BenchOptions { program, .. })
         | Part::Concurrency(program)
@@ -111,6 +125,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Fuzz { seconds: _ } => None,
     };
     let section = match part {
+        Part::Audit(options) => audit::run(workspace, &options),
         Part::Corpus(selection) => corpus::run(workspace, &selection),
         Part::Bench(options) => bench::run(workspace, &options),
         Part::Repro(selection) => repro::run(workspace, &selection),
