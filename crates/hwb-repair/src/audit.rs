@@ -21,8 +21,8 @@ pub struct Claim {
     pub architecture: Option<Architecture>,
     /// The C library, if its tags agree in one.
     pub libc: Option<Libc>,
-    /// The oldest version of the C library among its tags.
-    pub version: Option<LibraryVersion>,
+    /// The oldest version of musl among its tags.
+    pub musl: Option<LibraryVersion>,
 }
 
 /// What was found out about a wheel or a file.
@@ -230,7 +230,7 @@ impl Accepted<'_> {
         let best = |reached: &dyn Fn(&PolicyAudit) -> bool| {
             // musl has no symbol versions: nothing tells 1.1 from 1.2 but where the wheel was built.
             let is_plausible = |policy: &Policy| {
-                let least = self.code.claim.version.clone().or_else(|| "1.2".parse().ok());
+                let least = self.code.claim.musl.clone().or_else(|| "1.2".parse().ok());
                 self.libc == Libc::Glibc || Some(policy.version()) >= least.as_ref()
             };
             let reached =

@@ -1,15 +1,18 @@
 //! What an audit keeps of an ELF file once its bytes are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use hwb_wheel::elf::Kind;
 
 use crate::architecture::Architecture;
 use crate::elf::{Binding, Definition, Elf, ElfError, Isa, Stack, Symbol, TextRelocations};
-use crate::policy::{Libc, is_loader};
+use crate::policy::{Libc, Policy, is_loader};
 
 /// So many symbols are named as examples of what needs a version.
 const EXAMPLES: usize = 3;
+/// As much is shown of one; names of C++ can be very long.
+const LONGEST_EXAMPLE: usize = 200;
 
 /// As many bytes of a file tell whether it [`is_native`].
 pub const HEAD: usize = 20;
@@ -143,26 +146,26 @@ impl Scan {
                 });
             }
         }
-        let (hooks, watched) = (import_hooks(path), watched());
+        let hooks = import_hooks(path);
         let mut scan = Self { role: Role::Other, versions, suspects: BTreeSet::new() };
         for symbol in elf.symbols() {
             let Symbol { name, definition, binding, version } = symbol;
+            let name = String::from_utf8_lossy(name);
             if definition == Definition::Here {
-                if hooks.iter().any(|hook| hook.as_bytes() == name) {
+                if hooks.iter().any(|hook| *hook == name) || name.starts_with(UNICODE_HOOK) {
                     scan.role = Role::Extension;
                 }
                 continue;
             }
-            let name = String::from_utf8_lossy(name);
             if let Some(place) = version.and_then(|version| by_index.get(&version)) {
                 let needed = &mut scan.versions[*place];
                 needed.count += 1;
                 if needed.symbols.len() < EXAMPLES {
-                    needed.symbols.push(name.clone().into_owned());
+                    needed.symbols.push(name.chars().take(LONGEST_EXAMPLE).collect());
                 }
             }
-            let is_watched = watched.contains(name.as_ref()) || name.starts_with(UCS2);
-            if is_watched && (binding == Binding::Strong || !is_forbidden_somewhere(&name)) {
+            let is_of_python = name.starts_with(UCS2) || FPE.contains(&name.as_ref());
+            if is_of_python || (binding == Binding::Strong && forbidden().contains(name.as_ref())) {
                 scan.suspects.insert(name.into_owned());
             }
         }
@@ -175,25 +178,23 @@ pub(crate) const UCS2: &str = "PyUnicodeUCS2_";
 /// Symbols that only a Python with `--with-fpectl` has.
 pub(crate) const FPE: [&str; 3] = ["PyFPE_counter", "PyFPE_dummy", "PyFPE_jbuf"];
 
+/// The start of the hook of a module whose name is not ASCII; the rest is Punycode (PEP 489).
+const UNICODE_HOOK: &str = "PyInitU_";
+
 /// What an extension module defines for Python's import (PEP 489, PEP 793, Python 2, and cffi for PyPy).
-fn import_hooks(path: &str) -> Vec<String> {
+fn import_hooks(path: &str) -> [String; 4] {
     let file = path.rsplit('/').next().unwrap_or(path);
     let module = file.split('.').next().unwrap_or(file);
-    // PEP 489: a module whose name is not ASCII has its hook in Punycode, which nobody else would define.
-    ["PyInit_", "PyModExport_", "init", "_cffi_pypyinit_"].map(|start| format!("{start}{module}")).into()
+    ["PyInit_", "PyModExport_", "init", "_cffi_pypyinit_"].map(|start| format!("{start}{module}"))
 }
 
-fn forbidden_anywhere() -> impl Iterator<Item = &'static str> {
-    let policies = Libc::Glibc.policies().iter().chain(Libc::Musl.policies());
-    policies.flat_map(|policy| policy.all_forbidden())
-}
-
-fn is_forbidden_somewhere(name: &str) -> bool {
-    !FPE.contains(&name) && !name.starts_with(UCS2)
-}
-
-fn watched() -> BTreeSet<&'static str> {
-    forbidden_anywhere().chain(FPE).collect()
+/// Every symbol that some policy forbids.
+fn forbidden() -> &'static BTreeSet<&'static str> {
+    static FORBIDDEN: OnceLock<BTreeSet<&'static str>> = OnceLock::new();
+    FORBIDDEN.get_or_init(|| {
+        let policies = [Libc::Glibc, Libc::Musl].into_iter().flat_map(Libc::policies);
+        policies.flat_map(Policy::all_forbidden).collect()
+    })
 }
 
 /// The C library of a file: by the loader that it asks for, by what it needs, by how it is named (PEP 3149).

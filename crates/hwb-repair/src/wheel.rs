@@ -51,9 +51,7 @@ pub enum AuditError {
 pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Code, AuditError> {
     let wheel = Wheel::read(filename, bytes)?;
     let claim = claim(&wheel)?;
-    let mut native = read_all(&wheel, threads)?;
-    native.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-    let (objects, recorded): (Vec<_>, Vec<_>) = native.into_iter().unzip();
+    let (objects, recorded): (Vec<_>, Vec<_>) = read_all(&wheel, threads)?.into_iter().unzip();
     let external = external_libraries(&objects);
     let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
@@ -79,14 +77,13 @@ fn claim(wheel: &Wheel<'_>) -> Result<Claim, AuditError> {
     let libc = |platform: &&str| {
         [Libc::Glibc, Libc::Musl].into_iter().find(|libc| platform.starts_with(libc.family()))
     };
-    let policies = [Libc::Glibc, Libc::Musl].into_iter().flat_map(Libc::policies);
-    let named = policies.filter(|policy| {
+    let named = Libc::Musl.policies().iter().filter(|policy| {
         policy.architectures().any(|machine| platforms.contains(policy.tag(machine).as_str()))
     });
     Ok(Claim {
         architecture: only(platforms.iter().filter_map(machine)),
         libc: only(platforms.iter().filter_map(libc)),
-        version: named.map(|policy| policy.version().clone()).min(),
+        musl: named.map(|policy| policy.version().clone()).min(),
     })
 }
 
@@ -99,7 +96,7 @@ fn only<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
 /// A file of native code, and what RECORD says differently of it.
 type Native = (Object, Option<Note>);
 
-/// Reads every file of native code, the largest first, as that is what the threads end with.
+/// Reads every file of native code, sorted by path. The largest is begun first, lest a thread end with it alone.
 fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, AuditError> {
     let mut files: Vec<&Member> = wheel
         .files()
@@ -109,14 +106,9 @@ fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, A
     let rows: BTreeMap<_, _> = wheel.record().rows.iter().map(|row| (&row.path, row)).collect();
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
-        let take = || files.get(next.fetch_add(1, Ordering::Relaxed));
-        for member in std::iter::from_fn(take) {
-            let read = read(wheel, member, rows.get(&member.path).copied()).transpose();
-            if let Some(read) = read {
-                done.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(read.map_err(|error| (member.path.clone(), error)));
-            }
+        while let Some(member) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let read = read(wheel, member, rows.get(&member.path).copied());
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((&member.path, read));
         }
     };
     std::thread::scope(|scope| {
@@ -125,18 +117,13 @@ fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, A
         }
         work();
     });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (native, mut failed): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
-    // The same one each time, however the threads ran.
-    failed.sort_by(|one, other| {
-        one.as_ref().err().map(|(path, _)| path).cmp(&other.as_ref().err().map(|(path, _)| path))
-    });
-    match failed.into_iter().find_map(Result::err) {
-        Some((_, error)) => Err(error),
-        None => Ok(native.into_iter().flatten().collect()),
-    }
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // The same order, and of several failures the same one, however the threads ran.
+    done.sort_by_key(|(path, _)| *path);
+    done.into_iter().filter_map(|(_, read)| read.transpose()).collect()
 }
 
+/// Reads one file; `None` if it is no native code.
 fn read(wheel: &Wheel<'_>, member: &Member, row: Option<&Row>) -> Result<Option<Native>, AuditError> {
     let mut head = [0; HEAD];
     wheel.archive().start(member, &mut head)?;
@@ -260,6 +247,7 @@ mod tests {
         check("musllinux_1_2_x86_64", &[("a.so", Elf::new().needs("libc.so"))], newer);
         let older = "musllinux_1_1_x86_64 musllinux_1_1_x86_64 [] []";
         check("musllinux_1_1_x86_64.musllinux_1_2_x86_64", &[("a.so", musl())], older);
+        check("manylinux_2_17_x86_64", &[("a.so", musl())], newer);
         let arm = || Elf::armv7l().imports("symbol", "GLIBC_2.4", "libc.so.6");
         check("linux_armv7l", &[("a.so", arm())], "manylinux_2_17_armv7l manylinux_2_17_armv7l [] []");
         let musl_arm = Elf::armv7l().needs("libc.musl-armhf.so.1");

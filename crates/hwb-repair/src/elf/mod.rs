@@ -9,14 +9,14 @@ mod symbols;
 
 use hwb_wheel::elf::Elf as Head;
 
-use self::reader::{Reader, Segment, text};
+use self::reader::{Reader, Segment, Text};
 use self::symbols::SymbolTable;
 pub use self::symbols::{Binding, Definition, Symbol, Symbols};
 
 /// More libraries than this are needed by no file.
-const MOST_NEEDED: usize = 4096;
-/// A version of a symbol has an index of 15 bits.
-const MOST_VERSIONS: usize = 1 << 15;
+const MOST_NEEDED: usize = 1024;
+/// More versions than this are needed by no file.
+const MOST_VERSIONS: usize = 4096;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -146,16 +146,16 @@ impl<'a> Elf<'a> {
         let flags = reader.quad(if reader.is_wide() { 48 } else { 36 }).ok_or(ElfError::Outside("header"))?;
         let dynamic = Dynamic::read(&reader, &segments)?;
         let strings = dynamic.strings(&reader, &segments)?;
-        let named = |at: Option<u64>, what| at.map(|at| text(strings, at, what)).transpose();
-        let needed = dynamic.needed.iter().map(|at| text(strings, *at, "needed library"));
+        let named = |at: Option<u64>, text: Text| at.map(|at| text.read(strings, at)).transpose();
+        let needed = dynamic.needed.iter().map(|at| Text::LIBRARY.read(strings, *at));
         Ok(Self {
             head,
             flags,
             interpreter: interpreter(&reader, &segments)?,
             needed: needed.collect::<Result<_, _>>()?,
-            soname: named(dynamic.soname, "name")?,
-            rpath: named(dynamic.rpath, "run path")?,
-            runpath: named(dynamic.runpath, "run path")?,
+            soname: named(dynamic.soname, Text::NAME)?,
+            rpath: named(dynamic.rpath, Text::RUN_PATH)?,
+            runpath: named(dynamic.runpath, Text::RUN_PATH)?,
             text_relocations: dynamic.text_relocations,
             stack: stack(&segments),
             isa: property::isa(&reader, &segments),
@@ -287,9 +287,8 @@ fn file_offset(reader: &Reader<'_>, segments: &[Segment], address: u64) -> Optio
 
 fn interpreter<'a>(reader: &Reader<'a>, segments: &[Segment]) -> Result<Option<&'a str>, ElfError> {
     let Some(segment) = segments.iter().find(|segment| segment.kind == PT_INTERP) else { return Ok(None) };
-    let bytes =
-        reader.bytes(segment.offset, segment.file_size).ok_or(ElfError::Outside("interpreter's path"))?;
-    text(bytes, 0, "interpreter's path").map(Some)
+    let bytes = reader.bytes(segment.offset, segment.file_size).ok_or(ElfError::Outside("interpreter"))?;
+    Text::INTERPRETER.read(bytes, 0).map(Some)
 }
 
 fn stack(segments: &[Segment]) -> Stack {
@@ -314,7 +313,7 @@ fn version_needs<'a>(
     for _ in 0..dynamic.version_need_count {
         let entry = |place: u64| reader.quad(at + place).map(u64::from).ok_or(ElfError::Versions);
         let count = reader.half(at + 2).ok_or(ElfError::Versions)?;
-        let library = text(strings, entry(4)?, "needed library")?;
+        let library = Text::LIBRARY.read(strings, entry(4)?)?;
         let (mut versions, mut place) = (Vec::new(), at + entry(8)?);
         for _ in 0..count {
             read += 1;
@@ -323,7 +322,7 @@ fn version_needs<'a>(
             }
             let part = |offset: u64| reader.quad(place + offset).map(u64::from).ok_or(ElfError::Versions);
             let index = reader.half(place + 6).ok_or(ElfError::Versions)?;
-            versions.push(VersionName { name: text(strings, part(8)?, "needed version")?, index });
+            versions.push(VersionName { name: Text::VERSION.read(strings, part(8)?)?, index });
             match part(12)? {
                 0 => break,
                 next => place += next,

@@ -4,10 +4,34 @@ use hwb_wheel::elf::{Class, Elf as Head, Order};
 
 use super::ElfError;
 
-/// No name of a library, version or symbol is longer; what is longer is cut off or refused.
-const LONGEST_NAME: usize = 4096;
-/// Run paths of large package trees are long.
-const LONGEST_PATH: usize = 1 << 16;
+/// Names of symbols are looked at no further.
+const LONGEST_SYMBOL: usize = 4096;
+
+/// A text of the string table: what it is, and how long one is that is believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text {
+    what: &'static str,
+    longest: usize,
+}
+
+impl Text {
+    pub(super) const INTERPRETER: Self = Self { what: "interpreter", longest: 4096 };
+    /// As long as a path may be: some systems need libraries by theirs.
+    pub(super) const LIBRARY: Self = Self { what: "needed library", longest: 4096 };
+    pub(super) const NAME: Self = Self { what: "name", longest: 4096 };
+    /// Large package trees have long ones.
+    pub(super) const RUN_PATH: Self = Self { what: "run path", longest: 1 << 16 };
+    pub(super) const VERSION: Self = Self { what: "needed version", longest: 256 };
+
+    /// Reads the text at a place of a table.
+    pub(super) fn read(self, table: &[u8], at: u64) -> Result<&str, ElfError> {
+        let Self { what, longest } = self;
+        let rest = usize::try_from(at).ok().and_then(|at| table.get(at..)).ok_or(ElfError::Outside(what))?;
+        let rest = &rest[..rest.len().min(longest)];
+        let end = rest.iter().position(|byte| *byte == 0).ok_or(ElfError::Endless(what))?;
+        std::str::from_utf8(&rest[..end]).map_err(|_| ElfError::Encoding(what))
+    }
+}
 
 /// Reads numbers as the file's own head says that they are written.
 #[derive(Debug, Clone, Copy)]
@@ -116,15 +140,6 @@ impl<'a> Reader<'a> {
 
 /// The text that begins `bytes` and ends with a zero; the longest start of it that is looked at, if it is longer.
 pub(super) fn start_of_text(bytes: &[u8]) -> &[u8] {
-    let bytes = &bytes[..bytes.len().min(LONGEST_NAME)];
+    let bytes = &bytes[..bytes.len().min(LONGEST_SYMBOL)];
     bytes.iter().position(|byte| *byte == 0).map_or(bytes, |end| &bytes[..end])
-}
-
-/// A text of the string table.
-pub(super) fn text<'a>(table: &'a [u8], at: u64, what: &'static str) -> Result<&'a str, ElfError> {
-    let longest = if what.ends_with("path") { LONGEST_PATH } else { LONGEST_NAME };
-    let rest = usize::try_from(at).ok().and_then(|at| table.get(at..)).ok_or(ElfError::Outside(what))?;
-    let rest = &rest[..rest.len().min(longest)];
-    let end = rest.iter().position(|byte| *byte == 0).ok_or(ElfError::Endless(what))?;
-    std::str::from_utf8(&rest[..end]).map_err(|_| ElfError::Encoding(what))
 }

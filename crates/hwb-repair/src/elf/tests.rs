@@ -143,7 +143,7 @@ fn says_what_is_wrong() {
     let entries = |tag, value| Forge::new().entry(tag, value).build();
     check(&entries(1, 1 << 30), "its needed library lies outside the file");
     let crowd = (0..=MOST_NEEDED).fold(Forge::new(), |forge, _| forge.entry(1, 0));
-    check(&crowd.build(), "it has more than 4096 needed libraries");
+    check(&crowd.build(), "it has more than 1024 needed libraries");
     let mut foreign = Forge::new().needs("libé.so").build();
     let place = foreign.windows(2).position(|pair| pair == "é".as_bytes()).unwrap();
     foreign[place] = 0xff;
