@@ -166,3 +166,29 @@ impl Contents<'_> {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hwb_ident::Timestamp;
+
+    use super::*;
+    use crate::member::Executable;
+    use crate::zip::Writer;
+
+    #[test]
+    fn starts_of_members() {
+        let long = "start and the rest ".repeat(9_000);
+        let mut writer = Writer::new(Vec::new(), Timestamp::ZIP_EPOCH);
+        for (path, contents) in [("empty", ""), ("long", long.as_str()), ("short", "sta")] {
+            writer.deflate(&path.parse().unwrap(), Executable::No, contents.as_bytes()).unwrap();
+        }
+        let bytes = writer.finish().unwrap();
+        let archive = Archive::parse(&bytes, &Limits::default()).unwrap();
+        let starts = archive.members().iter().map(|member| {
+            let mut start = [0; 5];
+            let count = archive.start(member, &mut start).unwrap();
+            String::from_utf8(start[..count].to_vec()).unwrap()
+        });
+        assert_eq!(starts.collect::<Vec<_>>(), ["", "start", "sta"]);
+    }
+}
