@@ -6,6 +6,10 @@ use std::path::Path;
 use hwb_archive::{Executable, Limits, LinkTarget, tar, zip};
 use hwb_ident::{ArchivePath, Timestamp};
 
+// The file itself, as nothing else of the crate is needed here.
+#[path = "../../crates/hwb-testkit/src/elf.rs"]
+mod forge;
+
 const TIME: Timestamp = Timestamp::ZIP_EPOCH;
 const METADATA: &str = "Metadata-Version: 2.4\nName: a\nVersion: 1.0\nSummary: s\nRequires-Python: >=3.9\n\
     Requires-Dist: b>=1; extra == 'x'\nProvides-Extra: x\nLicense-File: LICENSE\nDynamic: Version\n\n# A\n";
@@ -92,6 +96,14 @@ fn elf(word: usize, sections: &[(&str, &[u8])]) -> Vec<u8> {
     [file, body, table].concat()
 }
 
+/// Something of everything that an audit looks at.
+fn audited(forge: forge::Elf) -> Vec<u8> {
+    let forge =
+        forge.exports("PyInit_a").needs("libz.so.1").needs("libfar.so.2").imports_unversioned("zcalloc");
+    let forge = forge.imports("memcpy", "GLIBC_2.14", "libc.so.6").imports("sin", "GLIBC_2.38", "libm.so.6");
+    forge.soname("a.so").runpath("$ORIGIN:$ORIGIN/b").isa(7).executable_stack().text_relocations().build()
+}
+
 fn main() {
     let sdist = tar_gz();
     let plain = tar(&sdist);
@@ -118,6 +130,20 @@ fn main() {
     put("elf", "little", elf(8, &[(".text", b"code"), (".comment", b"GCC")]));
     put("elf", "big", elf(4, &[(".text", b"code"), (".text", b"more")]));
     put("elf", "empty", elf(8, &[]));
+    for (name, forge) in [
+        ("x86_64", forge::Elf::new()),
+        ("i686", forge::Elf::i686()),
+        ("armv7l", forge::Elf::armv7l()),
+        ("s390x", forge::Elf::s390x()),
+        ("ppc", forge::Elf::ppc()),
+    ] {
+        put("audit", name, audited(forge));
+    }
+    put(
+        "audit",
+        "program",
+        forge::Elf::aarch64().interpreter("/lib/ld-musl-aarch64.so.1").rpath("$ORIGIN").build(),
+    );
     put("wheel", "forged", [METADATA, WHEEL, "", ENTRY_POINTS, "x = 1\n"].join("\0"));
     put("wheel", "record", [METADATA, WHEEL, "a/file,,\n", "", ""].join("\0"));
     put(
