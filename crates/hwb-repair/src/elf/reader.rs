@@ -5,7 +5,7 @@ use hwb_wheel::elf::{Class, Elf as Head, Order};
 use super::ElfError;
 
 /// Names of symbols are looked at no further.
-const LONGEST_SYMBOL: usize = 4096;
+const LONGEST_SYMBOL: usize = 512;
 
 /// A text of the string table: what it is, and how long one is that is believed.
 #[derive(Debug, Clone, Copy)]
