@@ -10,7 +10,7 @@ use hwb_lib::{Error, ErrorKind};
 
 use crate::arguments::Output;
 use crate::render::print_json;
-use crate::render::text::row;
+use crate::render::text::{row, visible};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = Style::new().dimmed();
@@ -53,14 +53,16 @@ fn excerpt(log: &LogExcerpt) -> String {
         text.push_str(&format!("  {CAUSE}│{CAUSE:#} {}\n", row(line)));
     }
     if let Some(path) = path {
-        text.push_str(&format!("  {CAUSE}the whole log:{CAUSE:#} {}\n", path.display()));
+        let path = visible(&path.display().to_string());
+        text.push_str(&format!("  {CAUSE}the whole log:{CAUSE:#} {path}\n"));
     }
     text
 }
 
-/// Lines after the first stand below the text, not below the label; empty ones stay empty.
+/// Foreign text below a label: lines after the first stand below the text; empty ones stay empty.
 fn indented(text: &str, columns: usize) -> String {
-    let mut lines = text.trim_end().lines();
+    let text = visible(text.trim_end());
+    let mut lines = text.lines();
     let first = lines.next().unwrap_or_default().to_owned();
     lines.fold(first, |all, line| match line.trim_end() {
         "" => all + "\n",
@@ -95,6 +97,15 @@ mod tests {
             plain,
             "error: failed to build `greeter`\n  caused by: cc said no\n    in two lines\nhint: install a compiler\n"
         );
+        let cause = std::io::Error::other("\x1b[2J\x1b]52;c;cm0=\x07");
+        let error = Error::new(ErrorKind::Build, Outer(cause));
+        let cause = format!("{CAUSE}  caused by:{CAUSE:#} \\x1b[2J\\x1b]52;c;cm0=\\x07\n");
+        assert!(text(&error).ends_with(&cause), "{:?}", text(&error));
+    }
+
+    #[test]
+    fn writes_a_document() {
+        let error = Error::new(ErrorKind::Build, Outer(std::io::Error::other("cc said no\nin two lines")));
         let document = serde_json::to_value(ErrorDocument::from(&error)).unwrap();
         assert_eq!(document["error"]["kind"], "build");
         assert_eq!(document["error"]["causes"][0], "cc said no\nin two lines");

@@ -9,7 +9,7 @@ use hwb_lib::{Error, ErrorKind};
 
 use super::Context;
 use crate::arguments::{ConfigCommand, Output};
-use crate::render::{self, table};
+use crate::render::{self, table, text};
 
 const DIM: Style = Style::new().dimmed();
 
@@ -35,5 +35,6 @@ pub(crate) fn run(context: &Context, command: ConfigCommand) -> Result<ExitCode,
 }
 
 fn row(setting: &Setting) -> [String; 3] {
-    [setting.key.clone(), setting.value.to_string(), format!("{DIM}{}{DIM:#}", setting.origin)]
+    let origin = text::row(&setting.origin.to_string());
+    [setting.key.clone(), text::row(&setting.value.to_string()), format!("{DIM}{origin}{DIM:#}")]
 }

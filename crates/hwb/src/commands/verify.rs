@@ -49,10 +49,10 @@ pub(crate) fn run(context: &Context, mut arguments: VerifyArguments) -> Result<E
 fn lines(wheel: &str, report: &VerifyReport) -> String {
     let mut lines = verdict(wheel, report.verdict);
     for member in &report.members {
-        let of = member.path.as_ref().map_or_else(String::new, |path| format!("{path}: "));
-        lines.push_str(&format!("  {of}{}\n", member.what));
+        let of = member.path.as_ref().map_or_else(String::new, |path| format!("{}: ", text::row(path)));
+        lines.push_str(&format!("  {of}{}\n", text::row(&member.what.to_string())));
         if let Some(cause) = &member.cause {
-            lines.push_str(&format!("    {DIM}likely cause: {cause}{DIM:#}\n"));
+            lines.push_str(&format!("    {DIM}likely cause: {}{DIM:#}\n", text::row(&cause.to_string())));
         }
     }
     lines

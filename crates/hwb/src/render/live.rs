@@ -76,8 +76,12 @@ impl Live {
         match event {
             // The next tick shows it: a backend may print thousands of lines in a second.
             Event::Log { cell, line } => screen.log(*cell, line),
-            Event::Note { message } => screen.draw(&format!("{NOTE}note:{NOTE:#} {message}\n")),
-            Event::Warning { message } => screen.draw(&format!("{WARNING}warning:{WARNING:#} {message}\n")),
+            Event::Note { message } => {
+                screen.draw(&format!("{NOTE}note:{NOTE:#} {}\n", text::visible(message)));
+            }
+            Event::Warning { message } => {
+                screen.draw(&format!("{WARNING}warning:{WARNING:#} {}\n", text::visible(message)));
+            }
             event => {
                 screen.advance(event, Instant::now());
                 screen.draw("");

@@ -40,8 +40,10 @@ impl Plain {
         match event {
             Event::Started { cell, title } => {
                 let mut titles = self.titles.lock().unwrap_or_else(PoisonError::into_inner);
-                titles.insert(*cell, title.clone());
-                Some(format!("{TITLE}{title}{TITLE:#}"))
+                let title = text::row(title);
+                let line = format!("{TITLE}{title}{TITLE:#}");
+                titles.insert(*cell, title);
+                Some(line)
             }
             Event::PhaseDone { cell, phase, elapsed } => {
                 // A build that another one waits for is a part of that one's phase.
@@ -50,10 +52,12 @@ impl Plain {
             }
             Event::Log { cell, line } if self.verbosity == Verbosity::Verbose => {
                 let prefix = self.prefix(*cell).unwrap_or_default();
-                Some(format!("    {DIM}{prefix}{DIM:#}{line}"))
+                Some(format!("    {DIM}{prefix}{DIM:#}{}", text::row(line)))
             }
-            Event::Note { message } => Some(format!("{NOTE}note:{NOTE:#} {message}")),
-            Event::Warning { message } => Some(format!("{WARNING}warning:{WARNING:#} {message}")),
+            Event::Note { message } => Some(format!("{NOTE}note:{NOTE:#} {}", text::visible(message))),
+            Event::Warning { message } => {
+                Some(format!("{WARNING}warning:{WARNING:#} {}", text::visible(message)))
+            }
             Event::Log { .. } | Event::Phase { .. } | Event::Finished { .. } => None,
         }
     }
@@ -87,5 +91,25 @@ mod tests {
         assert_eq!(line(&started(1, "a for cpython 3.12")).unwrap(), "a for cpython 3.12");
         assert_eq!(line(&done).unwrap(), "  a for cpython 3.11: building wheel 1.2s");
         assert_eq!(line(&Event::Log { cell: Cell(0), line: "x".to_owned() }), None);
+    }
+
+    #[test]
+    fn no_event_commands_the_terminal() {
+        let plain = Plain::new(Verbosity::Verbose);
+        let foreign = || "a\x1b[2J\u{9b}2J\x07".to_owned();
+        for event in [
+            Event::Started { cell: Cell(0), title: foreign() },
+            Event::Log { cell: Cell(0), line: foreign() },
+            Event::Note { message: foreign() },
+            Event::Warning { message: foreign() },
+        ] {
+            // Our own styles are colours.
+            let line = plain.line(&event).unwrap();
+            let is_colour = |rest: &str| {
+                rest.trim_start_matches(|c: char| c == '[' || c.is_ascii_digit()).starts_with('m')
+            };
+            assert!(line.split('\x1b').skip(1).all(is_colour), "{line:?}");
+            assert!(!line.contains(['\x07', '\u{9b}']), "{line:?}");
+        }
     }
 }

@@ -48,13 +48,40 @@ pub(crate) fn path(path: &Path, cwd: &Path) -> String {
     seen.unwrap_or(path).display().to_string()
 }
 
-/// A line of foreign output that is safe to show in one row: what a progress bar would show last, without escape
-/// sequences and control characters.
+/// Foreign text as a terminal may have it: tabs and line ends are kept, colours dropped, and every other character that
+/// could move the cursor, reorder or command is spelled out.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\x1b' if let Some(rest) = after_colour(letters.as_str()) => letters = rest.chars(),
+            '\n' | '\t' => shown.push(letter),
+            '\r' => shown.push_str("\\r"),
+            letter if letter.is_control() => shown.push_str(&format!("\\x{:02x}", u32::from(letter))),
+            // What makes text run the other way shows it as something that it is not.
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(letter.escape_unicode());
+            }
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// What follows the rest of a sequence that sets colours and nothing else.
+fn after_colour(text: &str) -> Option<&str> {
+    let is_number = |letter: char| letter.is_ascii_digit() || letter == ';';
+    text.strip_prefix('[')?.trim_start_matches(is_number).strip_prefix('m')
+}
+
+/// A line of foreign output in one row: what a progress bar would show last, without its escape sequences, and
+/// [`visible`].
 pub(crate) fn row(line: &str) -> String {
     let line = anstream::adapter::strip_str(line).to_string();
     let line = line.trim_end_matches(['\r', '\n']);
     let line = line.rsplit('\r').next().unwrap_or(line).replace('\t', "    ");
-    line.chars().filter(|c| !c.is_control()).collect()
+    visible(&line).replace('\n', "\\n")
 }
 
 /// As much of the text as `columns` hold.
@@ -111,6 +138,18 @@ mod tests {
         check("\x1b[31mred\x1b[0m\tnext", "red    next");
         check("10%\r50%\r100%\r", "100%");
         check("bell\x07\x1b]0;title\x07!", "bell!");
+        check("two\nlines", "two\\nlines");
+    }
+
+    #[test]
+    fn what_commands_a_terminal_is_spelled_out() {
+        let check = |text: &str, expect: &str| assert_eq!(visible(text), expect);
+        check("plain\n\ttext, grüße, 日本語 🎈", "plain\n\ttext, grüße, 日本語 🎈");
+        check("\x1b[2J\x1b]52;c;cm0=\x07", "\\x1b[2J\\x1b]52;c;cm0=\\x07");
+        check("a\rb\x08\x7f\0", "a\\rb\\x08\\x7f\\x00");
+        check("\u{9b}31m", "\\x9b31m");
+        check("\x1b[1;31mred\x1b[0m \x1b[31", "red \\x1b[31");
+        check("a\u{202e}b", "a\\u{202e}b");
     }
 
     #[test]
