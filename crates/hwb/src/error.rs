@@ -9,8 +9,8 @@ use hwb_lib::schema::ErrorDocument;
 use hwb_lib::{Error, ErrorKind};
 
 use crate::arguments::Output;
-use crate::render::print_json;
 use crate::render::text::{row, visible};
+use crate::render::{finish, print_json};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = Style::new().dimmed();
@@ -20,12 +20,13 @@ const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Shows a failure and gives its exit code.
 pub(crate) fn report(error: &Error, output: Output) -> ExitCode {
-    match output {
-        Output::Json => print_json(&ErrorDocument::from(error)),
-        Output::Text => {
-            // Nobody is left to be told that standard error is closed.
-            let _closed = anstream::stderr().write_all(text(error).as_bytes());
-        }
+    if output == Output::Json {
+        print_json(&ErrorDocument::from(error));
+    }
+    // A document that was lost is said in words.
+    if output == Output::Text || finish().is_err() {
+        // Nobody is left to be told that standard error is closed.
+        let _closed = anstream::stderr().write_all(text(error).as_bytes());
     }
     ExitCode::from(error.kind().exit_code())
 }

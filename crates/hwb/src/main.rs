@@ -19,10 +19,10 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     cli.global.color.choose();
-    let json = cli.global.output();
-    match run(cli) {
+    let output = cli.global.output();
+    match run(cli).and_then(|code| render::finish().map(|()| code)) {
         Ok(code) => code,
-        Err(error) => error::report(&error, json),
+        Err(error) => error::report(&error, output),
     }
 }
 

@@ -5,9 +5,10 @@ mod plain;
 pub(crate) mod table;
 pub(crate) mod text;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
-use hwb_lib::{Ambient, Event};
+use hwb_lib::{Ambient, Error, ErrorKind, Event};
 use serde::Serialize;
 
 use self::live::Live;
@@ -47,10 +48,32 @@ impl Progress {
     }
 }
 
-/// Prints text to standard output. A reader that went away has seen enough.
+/// Why standard output has not all that was printed.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write to standard output")]
+struct OutputError(#[source] &'static io::Error);
+
+/// Prints text to standard output; [`finish`] says whether it arrived. Nothing follows what was lost.
 pub(crate) fn print(text: &str) {
+    if LOST.get().is_some() {
+        return;
+    }
     let mut stdout = anstream::stdout().lock();
-    let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        LOST.get_or_init(|| error);
+    }
+}
+
+/// Says whether all that was printed has arrived. A reader that went away has seen enough.
+pub(crate) fn finish() -> Result<(), Error> {
+    match LOST.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Machine, OutputError(error)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints one document to standard output.

@@ -24,6 +24,47 @@ fn the_version_has_two_forms() {
     assert_eq!((version["name"].as_str(), version["os"].as_str()), (Some("hwb"), Some("linux")));
 }
 
+/// A file of a disk without room.
+fn full() -> std::fs::File {
+    std::fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+/// What cannot be written is no success; a reader that went away has seen enough.
+#[test]
+fn a_lost_output_is_a_failure() {
+    let context = context();
+    greeter().write_to(&context.work().join("greeter"));
+    let wheel = Wheel::new("greeter", "1.0").build();
+    fs::write(context.work().join(&wheel.name), &wheel.bytes).unwrap();
+    let check = |arguments: &[&str]| {
+        let mut command = context.command(arguments).prepare();
+        command.stdout(full());
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(7), "{arguments:?}: {stderr}");
+        let lost =
+            "error: failed to write to standard output\n  caused by: No space left on device (os error 28)\n";
+        assert_eq!(stderr, lost, "{arguments:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(writer);
+        assert_eq!(command.output().unwrap().status.code(), Some(0), "{arguments:?}");
+    };
+    check(&["schema", "build"]);
+    check(&["inspect", &wheel.name]);
+    check(&["inspect", "--json", &wheel.name]);
+    check(&["completions", "bash"]);
+    check(&["build", "greeter", "-q", "--json"]);
+    check(&["build", "greeter", "--dry-run", "-q"]);
+
+    // The document of another failure is said in words, and the failure stays what it is.
+    let mut command = context.command(["inspect", "absent.whl", "--json"]).prepare();
+    command.stdout(full());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: "));
+}
+
 #[test]
 fn arguments_that_make_no_sense() {
     assert_snapshot!(context().run(["bild"]), @r"
