@@ -575,6 +575,7 @@ fn a_header_or_a_compiler_is_missing() {
     --- stderr
       the whole log: [CACHE]/v1/logs/[LOG]
     error: `build_wheel` of the backend `tiny_backend` failed: FileNotFoundError: [Errno 2] No such file or directory: '/nonexistent/gcc'
+    hint: the compiler `/nonexistent/gcc` is not there: if `CC` or `CXX` names it, name another one or leave it out
     ");
 }
 
