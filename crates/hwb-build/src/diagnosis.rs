@@ -57,7 +57,7 @@ const KNOWN: &[(&[&str], &str)] = &[
     (&["setuptools-scm was unable to detect version"], SCM),
     (&["LookupError", "setuptools-scm"], SCM),
     (&["Missing parentheses in call to 'print'"], PYTHON_2),
-    (&["No space left on device"], "the disk is full: make room, or move the cache with `--cache-dir`"),
+    (&["No space left on device"], FULL_DISK),
     (&["cython_sources"], CYTHON_3),
     (&["'collections' has no attribute"], OLD_COLLECTIONS),
     (&["cannot import name", "from 'collections'"], OLD_COLLECTIONS),
@@ -67,6 +67,10 @@ const KNOWN: &[(&[&str], &str)] = &[
         "the backend downloads something and does not trust the server: set `SSL_CERT_FILE`",
     ),
 ];
+
+/// What to do about a full disk, whoever noticed it.
+pub const FULL_DISK: &str =
+    "the disk is full: make room there, or write elsewhere (`--cache-dir` moves the cache, `-o` the output)";
 
 const COMPILER: &str = "install a C compiler (Debian: `build-essential`; Fedora: `gcc gcc-c++ make`; Alpine: `build-base`), or set `CC`";
 const FORTRAN: &str =

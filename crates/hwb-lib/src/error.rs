@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
+use hwb_build::diagnosis::FULL_DISK;
 use hwb_build::installed::InstalledError;
 use hwb_build::{HookError, ProjectError};
 use hwb_interpreter::EnvironmentError;
@@ -82,16 +83,24 @@ pub struct LogExcerpt {
 }
 
 impl Error {
-    /// Says of which kind `cause` is.
+    /// Says of which kind `cause` is. A full disk is the machine's fault, whatever was attempted.
     pub fn new(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
+        let (kind, hints) = if kind != ErrorKind::Interrupted && is_full_disk(&cause) {
+            (ErrorKind::Machine, vec![FULL_DISK.to_owned()])
+        } else {
+            (kind, Vec::new())
+        };
         let cause = Box::new(cause);
-        Self(Box::new(Inner { kind, cause, hints: Vec::new(), log: None, artifacts: Vec::new() }))
+        Self(Box::new(Inner { kind, cause, hints, log: None, artifacts: Vec::new() }))
     }
 
-    /// Adds something to try.
+    /// Adds something to try, unless it was said.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hints.push(hint.into());
+        let hint = hint.into();
+        if !self.0.hints.contains(&hint) {
+            self.0.hints.push(hint);
+        }
         self
     }
 
@@ -150,14 +159,28 @@ impl Error {
 
     /// The messages from what was attempted down to the root cause.
     pub fn chain(&self) -> impl Iterator<Item = String> {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(self.0.cause.as_ref());
-        let mut messages = Vec::new();
-        while let Some(error) = next {
-            messages.push(error.to_string());
-            next = error.source();
-        }
-        messages.into_iter()
+        causes(self.0.cause.as_ref()).map(ToString::to_string).collect::<Vec<_>>().into_iter()
     }
+}
+
+/// An error and what is behind it, one after another.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Whether a disk or a quota is full. Some errors of uv pass for what they wrap, and a backend's is Python's: of these
+/// the text remains.
+fn is_full_disk(error: &(dyn StdError + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    causes(error).any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(cause) => matches!(cause.kind(), StorageFull | QuotaExceeded),
+        None => {
+            let text = cause.to_string();
+            ["(os error 28)", "(os error 122)", "[Errno 28]", "[Errno 122]"]
+                .iter()
+                .any(|mark| text.contains(mark))
+        }
+    })
 }
 
 impl fmt::Display for Error {
@@ -288,12 +311,7 @@ fn seam_hints(error: &SeamError) -> Vec<String> {
         }
         _ => Vec::new(),
     };
-    let mut text = String::new();
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(cause) = next {
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
+    let text = causes(error).map(ToString::to_string).collect::<String>();
     for (mark, hint) in [
         (
             "UnknownIssuer",
@@ -311,11 +329,41 @@ fn seam_hints(error: &SeamError) -> Vec<String> {
         ("403 Forbidden", "the index refuses these credentials"),
         ("Connection refused", "nothing answers there: is the index URL right?"),
         ("tcp connect error", "the index does not answer: `--offline` uses what is cached"),
-        ("No space left on device", "the disk is full: make room, or move the cache with `--cache-dir`"),
     ] {
         if text.contains(mark) {
             hints.push(hint.to_owned());
         }
     }
     hints
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to {0}")]
+    struct Attempt(&'static str, #[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Wrapped(io::Error);
+
+    #[test]
+    fn a_full_disk_is_the_machines_fault() {
+        let check = |error: Error, kind: ErrorKind, hints: usize| {
+            assert_eq!((error.kind(), error.hints().len()), (kind, hints), "{error:?}");
+        };
+        let full = || io::Error::from_raw_os_error(28);
+        let nested = || io::Error::new(io::ErrorKind::StorageFull, Attempt("write `a`", full()));
+        check(Error::new(ErrorKind::Source, Attempt("unpack", full())), ErrorKind::Machine, 1);
+        check(Error::new(ErrorKind::Check, Attempt("unpack", nested())), ErrorKind::Machine, 1);
+        check(Error::new(ErrorKind::Resolution, Wrapped(full())), ErrorKind::Machine, 1);
+        check(Error::new(ErrorKind::Interrupted, Wrapped(full())), ErrorKind::Interrupted, 0);
+        let absent = io::Error::from(io::ErrorKind::NotFound);
+        check(Error::new(ErrorKind::Source, Attempt("read", absent)), ErrorKind::Source, 0);
+        check(Error::new(ErrorKind::Build, Wrapped(full())).hint(FULL_DISK), ErrorKind::Machine, 1);
+    }
 }

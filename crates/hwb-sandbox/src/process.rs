@@ -214,7 +214,10 @@ fn refusal(report: Report, program: String) -> SandboxError {
         Report::Unsupported(guarantee, error) => SandboxError::Unsupported {
             sandbox: crate::host_process::NAME,
             demand: guarantee.demand(),
-            source: Some(io::Error::from_raw_os_error(error)),
+            source: Some(match error {
+                libc::EUSERS => io::Error::other("the limit of user namespaces is reached"),
+                error => io::Error::from_raw_os_error(error),
+            }),
         },
         Report::Setup(step, error) => {
             SandboxError::Setup { step, program, source: io::Error::from_raw_os_error(error) }

@@ -94,16 +94,20 @@ pub fn discover(
     let range = requires_python.map(ToString::to_string).filter(|range| !range.is_empty());
     let text = request.map(str::to_owned).or(range);
     let parsed = text.as_deref().map(PythonRequest::parse).unwrap_or_default();
-    let cache = open_cache(cache)?;
+    let place = cache;
+    let cache = open_cache(place)?;
     let found = PythonInstallation::find_existing(
         &parsed,
         EnvironmentPreference::OnlySystem,
         PythonPreference::System,
         &cache,
     );
-    let installation = found.map_err(|error| SeamError::Interpreter {
-        request: text.unwrap_or_else(|| "any version".to_owned()),
-        source: cause(error),
+    let installation = found.map_err(|error| match check_room(place) {
+        Ok(()) => SeamError::Interpreter {
+            request: text.unwrap_or_else(|| "any version".to_owned()),
+            source: cause(error),
+        },
+        Err(error) => error,
     })?;
     Ok(Python(settle(installation.into_interpreter(), &cache)))
 }
@@ -140,6 +144,16 @@ fn open_cache(path: &Path) -> Result<Cache, SeamError> {
     fs_err::create_dir_all(path)
         .map_err(|error| SeamError::Cache { path: path.to_path_buf(), source: cause(error) })?;
     Ok(Cache::from_path(path))
+}
+
+/// Says whether the facts of an interpreter can be written. The search passes over one whose facts cannot, and so ends
+/// with none where it is the disk that is at fault.
+fn check_room(cache: &Path) -> Result<(), SeamError> {
+    let place = cache.join("room");
+    let written = fs_err::write(&place, [0; 64 * 1024]);
+    // It was never there, or is of no more use.
+    let _absent = fs_err::remove_file(&place);
+    written.map_err(|error| SeamError::Cache { path: cache.to_path_buf(), source: cause(error) })
 }
 
 /// Replaces a shim, which starts something else, by what it starts: facts of a shim cannot be cached.

@@ -38,7 +38,7 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
         return Ok(());
     }
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    os::unshare(flags | UnshareFlags::NEWUSER)?;
+    os::unshare(flags | UnshareFlags::NEWUSER).map_err(limit)?;
     let write = |path: &str, text: String| {
         let mut file = std::fs::File::options().write(true).open(path)?;
         io::Write::write_all(&mut file, text.as_bytes())
@@ -47,6 +47,14 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("{user} {user} 1", user = user.as_raw()))?;
     write("/proc/self/gid_map", format!("{group} {group} 1", group = group.as_raw()))
+}
+
+/// A kernel that has no namespaces left says that there is no space, which sounds like a disk; older ones said it so.
+fn limit(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) => io::Error::from_raw_os_error(libc::EUSERS),
+        _ => error,
+    }
 }
 
 /// Sets the loopback interface up: tests and compilers talk to themselves over it.
