@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hwb_ident::{GuestPath, Requirement};
-use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Running, SandboxError, Session};
+use hwb_sandbox::{Cancel, Control, Deadline, ExecSpec, ExitStatus, Running, SandboxError, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -282,7 +282,7 @@ impl<'a> Hooks<'a> {
     /// [`HookError::Run`] if it had to be stopped.
     pub fn finish(mut self, log: &mut Log<'_>) -> Result<(), HookError> {
         if let Some(running) = self.running.take() {
-            let deadline = self.spec.timeout.map(|timeout| Instant::now() + timeout);
+            let deadline = self.spec.timeout.map(Deadline::after);
             running
                 .wait(self.cancel, deadline, log)
                 .map_err(|source| HookError::Run { hook: "the end of the hooks", source })?;
@@ -297,7 +297,7 @@ impl<'a> Hooks<'a> {
         arguments: &[Value],
         log: &mut Log<'_>,
     ) -> Result<Option<Value>, HookError> {
-        let deadline = self.spec.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.spec.timeout.map(Deadline::after);
         let line = self.ask(hook, arguments, deadline, log)?;
         let backend = || self.spec.backend.clone();
         let answer = serde_json::from_slice(&line).map_err(|_| HookError::Died {
@@ -326,7 +326,7 @@ impl<'a> Hooks<'a> {
         &mut self,
         hook: &'static str,
         arguments: &[Value],
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         log: &mut Log<'_>,
     ) -> Result<Vec<u8>, HookError> {
         let run = |source| HookError::Run { hook, source };

@@ -215,7 +215,6 @@ kinds! {
     MirrorError => mirror_kind;
     ProjectError => |_| ErrorKind::Source;
     SandboxError => sandbox_kind;
-    HookError => hook_kind;
     InstalledError => installed_kind;
     hwb_ident::source::ParseSourceError => |_| ErrorKind::Source;
 }
@@ -252,10 +251,16 @@ fn installed_kind(error: &InstalledError) -> ErrorKind {
     }
 }
 
-fn hook_kind(error: &HookError) -> ErrorKind {
-    match error {
-        HookError::Run { source, .. } => sandbox_kind(source),
-        _ => ErrorKind::Build,
+impl From<HookError> for Error {
+    fn from(error: HookError) -> Self {
+        match &error {
+            HookError::Run { source: SandboxError::TimedOut { .. }, .. } => {
+                Self::new(ErrorKind::Build, error)
+                    .hint("a hook has the time that `--timeout` gives it: raise it")
+            }
+            HookError::Run { source, .. } => Self::new(sandbox_kind(source), error),
+            _ => Self::new(ErrorKind::Build, error),
+        }
     }
 }
 

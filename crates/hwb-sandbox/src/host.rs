@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::process::{Channels, Launch, Process, Way};
-use crate::session::{ExitStatus, OutputSink, Running as _, SandboxError, Stream};
+use crate::session::{Deadline, ExitStatus, OutputSink, Running as _, SandboxError, Stream};
 
 /// One run of a trusted program.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub fn run(command: &HostCommand, cancel: &Cancel) -> Result<HostOutput, Sandbox
         channels: Channels::Closed,
         way: Way::Direct,
     })?;
-    let deadline = command.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = command.timeout.map(Deadline::after);
     let mut output = HostOutput { status: ExitStatus::Code(0), stdout: Vec::new(), stderr: Vec::new() };
     let status = Box::new(process).wait(cancel, deadline, &mut output)?;
     Ok(HostOutput { status, ..output })

@@ -34,6 +34,6 @@ pub use self::cancel::Cancel;
 pub use self::helper::{HELPER_ARGUMENT, helper_main};
 pub use self::host_process::HostProcess;
 pub use self::session::{
-    ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,
+    Deadline, ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,
 };
 pub use self::spec::{Access, Control, ExecSpec, Mount, Network, SessionSpec, UPPER};

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::cancel::Cancel;
 use crate::helper::{HELPER_ARGUMENT, Report, Request};
 use crate::os::{self, ControlEnd, Prelude};
-use crate::session::{ExitStatus, OutputSink, Running, SandboxError, Stream};
+use crate::session::{Deadline, ExitStatus, OutputSink, Running, SandboxError, Stream};
 use crate::spec::SessionSpec;
 
 /// No answer on a control pipe is longer; what is, is no answer.
@@ -105,7 +105,6 @@ pub(crate) struct Process {
     stderr: Option<OwnedFd>,
     answers: Option<OwnedFd>,
     answered: Vec<u8>,
-    started: Instant,
     supervision: Supervision,
     status: Option<ExitStatus>,
 }
@@ -200,7 +199,6 @@ impl Prepared {
             stderr,
             answers,
             answered: Vec::new(),
-            started: Instant::now(),
             supervision,
             status: None,
         };
@@ -385,11 +383,11 @@ impl Process {
     fn attend(
         &mut self,
         cancel: &Cancel,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<Turn, SandboxError> {
         let program = self.program.clone();
-        let turn = self.turn(Some(cancel), deadline, sink);
+        let turn = self.turn(Some(cancel), deadline.and_then(|deadline| deadline.at), sink);
         let failed = |source| SandboxError::Watch { action: "watch", program: program.clone(), source };
         match turn.map_err(failed)? {
             Turn::Cancelled => {
@@ -397,9 +395,9 @@ impl Process {
                 Err(SandboxError::Cancelled { program })
             }
             Turn::TimedOut => {
-                let after = self.started.elapsed();
                 self.stop(sink).map_err(failed)?;
-                Err(SandboxError::TimedOut { program, after })
+                let limit = deadline.map(|deadline| deadline.limit).unwrap_or_default();
+                Err(SandboxError::TimedOut { program, limit })
             }
             turn @ (Turn::Running | Turn::Ended) => Ok(turn),
         }
@@ -418,7 +416,7 @@ impl Running for Process {
     fn answer(
         &mut self,
         cancel: &Cancel,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<Option<Vec<u8>>, SandboxError> {
         loop {
@@ -440,7 +438,7 @@ impl Running for Process {
     fn wait(
         mut self: Box<Self>,
         cancel: &Cancel,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<ExitStatus, SandboxError> {
         self.stdin = None;

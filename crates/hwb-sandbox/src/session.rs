@@ -77,13 +77,28 @@ pub enum SandboxError {
         program: String,
     },
     /// It was stopped because its time was up.
-    #[error("`{program}` was stopped after {} s", after.as_secs())]
+    #[error("`{program}` was stopped after {} s", limit.as_secs_f64())]
     TimedOut {
         /// The program.
         program: String,
-        /// How long it ran.
-        after: Duration,
+        /// How long it was given.
+        limit: Duration,
     },
+}
+
+/// When a command is stopped, and how long it was given until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// `None` for a time that the clock does not reach.
+    pub(crate) at: Option<Instant>,
+    pub(crate) limit: Duration,
+}
+
+impl Deadline {
+    /// Gives a command `limit` from now on.
+    pub fn after(limit: Duration) -> Self {
+        Self { at: Instant::now().checked_add(limit), limit }
+    }
 }
 
 /// How a command ended.
@@ -168,7 +183,7 @@ pub trait Running: Debug + Send {
     fn answer(
         &mut self,
         cancel: &Cancel,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<Option<Vec<u8>>, SandboxError>;
 
@@ -181,7 +196,7 @@ pub trait Running: Debug + Send {
     fn wait(
         self: Box<Self>,
         cancel: &Cancel,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<ExitStatus, SandboxError>;
 }

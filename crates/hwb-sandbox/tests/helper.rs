@@ -14,12 +14,12 @@ use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::Duration;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::{
-    Access, Cancel, Control, ExecSpec, ExitStatus, HostProcess, Mount, Network, OutputSink, Running,
-    Sandbox as _, SandboxError, SessionSpec, Stream,
+    Access, Cancel, Control, Deadline, ExecSpec, ExitStatus, HostProcess, Mount, Network, OutputSink,
+    Running, Sandbox as _, SandboxError, SessionSpec, Stream,
 };
 
 fn main() -> ExitCode {
@@ -198,7 +198,7 @@ fn is_stopped_by_a_deadline() {
     let spec = ExecSpec { control: Control::Pipe, ..shell("trap '' TERM; echo >&3; sleep 600") };
     let mut running = start(&HOST, &spec).unwrap();
     running.answer(&cancel, None, &mut transcript).unwrap().unwrap();
-    let error = running.wait(&cancel, Some(Instant::now()), &mut transcript).unwrap_err();
+    let error = running.wait(&cancel, Some(Deadline::after(Duration::ZERO)), &mut transcript).unwrap_err();
     assert!(matches!(error, SandboxError::TimedOut { .. }), "{error:?}");
 }
 

@@ -468,6 +468,7 @@ fn a_hook_takes_too_long() {
       the whole log: [CACHE]/v1/logs/[LOG]
     error: failed to run `build_wheel`
       caused by: `[ENVIRONMENT]/bin/python` was stopped after [TIME]
+    hint: a hook has the time that `--timeout` gives it: raise it
     ");
 }
 
