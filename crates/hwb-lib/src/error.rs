@@ -282,9 +282,10 @@ impl From<GitError> for Error {
         let hint = error.hint();
         let kind = match &error {
             GitError::NoGit(_) | GitError::Disk(_) | GitError::Lock { .. } => ErrorKind::Machine,
-            GitError::Unreachable { .. } | GitError::Authentication { .. } | GitError::NotCached { .. } => {
-                ErrorKind::Resolution
-            }
+            GitError::Unreachable { .. }
+            | GitError::Authentication { .. }
+            | GitError::Refused { .. }
+            | GitError::NotCached { .. } => ErrorKind::Resolution,
             GitError::Run { source, .. } => sandbox_kind(source),
             _ => ErrorKind::Source,
         };
@@ -312,7 +313,12 @@ fn seam_hints(error: &SeamError) -> Vec<String> {
             vec!["`hwb python list` shows the interpreters that can be found".to_owned()]
         }
         SeamError::Hash { .. } => {
-            vec!["the file is not the one that the index names: a proxy may have changed it, or the index lies".to_owned()]
+            vec!["the digest is of another file: it is wrong, or the file was changed on the server or on the way".to_owned()]
+        }
+        SeamError::Unhashed(_) => {
+            vec![
+                "pin it with `==` and `--hash=sha256:…` in a file that `--build-constraint` names".to_owned(),
+            ]
         }
         _ => Vec::new(),
     };
@@ -329,11 +335,11 @@ fn seam_hints(error: &SeamError) -> Vec<String> {
         ("407", "the proxy asks for a password: put it into `HTTPS_PROXY`"),
         (
             "401 Unauthorized",
-            "the index asks for credentials: give them in the URL, netrc, or `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`",
+            "the server asks for credentials: give them in the URL or netrc, for an index also in `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`",
         ),
-        ("403 Forbidden", "the index refuses these credentials"),
-        ("Connection refused", "nothing answers there: is the index URL right?"),
-        ("tcp connect error", "the index does not answer: `--offline` uses what is cached"),
+        ("403 Forbidden", "the server refuses access, with these credentials if there are any"),
+        ("Connection refused", "nothing answers there: is the URL right?"),
+        ("tcp connect error", "the server does not answer: `--offline` uses what is cached"),
     ] {
         if text.contains(mark) {
             hints.push(hint.to_owned());

@@ -167,11 +167,11 @@ fn shows_credentials_to_the_server_only() {
     let config = fs_err::read_to_string(tree.join(".git/config")).unwrap();
     assert!(!config.contains("dXNlcjpwQHNz"), "{config}");
 
-    for credentials in ["", "user:wrong@"] {
+    for (credentials, said) in [("", "needs credentials"), ("user:wrong@", "refuses the credentials")] {
         fs_err::remove_dir_all(world.path("cache")).unwrap();
         let source = source(&format!("git+http://{credentials}{server}/.git"));
         let error = world.check_out(&source, Connectivity::Online).0.unwrap_err();
-        assert_eq!(error.to_string(), format!("`{url}` needs credentials"));
+        assert_eq!(error.to_string(), format!("`{url}` {said}"));
         assert!(!format!("{error:?}").contains("wrong"));
     }
     let source = source(&format!("git+http://user:p%40ss@{server}/missing"));

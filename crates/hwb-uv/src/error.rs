@@ -47,9 +47,9 @@ pub enum SeamError {
     #[error("failed to start the network client")]
     Client(#[source] Cause),
     /// No interpreter satisfies the request.
-    #[error("no Python interpreter for `{request}`")]
+    #[error("no Python interpreter for {request}")]
     Interpreter {
-        /// What was asked for.
+        /// What was asked for, in backquotes, and by whom if not by the user.
         request: String,
         /// Why.
         #[source]

@@ -92,8 +92,12 @@ pub fn discover(
     cache: &Path,
 ) -> Result<Python, SeamError> {
     let range = requires_python.map(ToString::to_string).filter(|range| !range.is_empty());
-    let text = request.map(str::to_owned).or(range);
-    let parsed = text.as_deref().map(PythonRequest::parse).unwrap_or_default();
+    let shown = match (request, &range) {
+        (Some(request), _) => format!("`{request}`"),
+        (None, Some(range)) => format!("`{range}`, which the project's `requires-python` asks for"),
+        (None, None) => "any version".to_owned(),
+    };
+    let parsed = request.or(range.as_deref()).map(PythonRequest::parse).unwrap_or_default();
     let place = cache;
     let cache = open_cache(place)?;
     let found = PythonInstallation::find_existing(
@@ -103,10 +107,7 @@ pub fn discover(
         &cache,
     );
     let installation = found.map_err(|error| match check_room(place) {
-        Ok(()) => SeamError::Interpreter {
-            request: text.unwrap_or_else(|| "any version".to_owned()),
-            source: cause(error),
-        },
+        Ok(()) => SeamError::Interpreter { request: shown, source: cause(error) },
         Err(error) => error,
     })?;
     Ok(Python(settle(installation.into_interpreter(), &cache)))

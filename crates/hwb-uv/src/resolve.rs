@@ -14,7 +14,9 @@ use uv_errors::Hint as _;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_pypi_types::{Conflicts, HashDigest, HashDigests};
-use uv_resolver::{Flexibility, Manifest, OptionsBuilder, PythonRequirement, Resolver, ResolverEnvironment};
+use uv_resolver::{
+    Flexibility, Manifest, OptionsBuilder, PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
+};
 use uv_types::{EmptyInstalledPackages, HashStrategy};
 
 use crate::client::Seam;
@@ -98,10 +100,13 @@ impl Seam {
             .build();
         let python_requirement = PythonRequirement::from_interpreter(&python.0);
         let what = || list(requirements);
-        let fail = |error: uv_resolver::ResolveError| SeamError::Resolve {
-            what: what(),
-            hints: error.hints().into_iter().map(|hint| hint.to_string()).collect(),
-            source: cause(error),
+        let fail = |error: ResolveError| match error {
+            ResolveError::UnhashedPackage(name) => SeamError::Unhashed(name.to_string()),
+            error => SeamError::Resolve {
+                what: what(),
+                hints: error.hints().into_iter().map(|hint| advice(&hint)).collect(),
+                source: cause(error),
+            },
         };
         let resolver = Resolver::new(
             manifest,
@@ -211,6 +216,19 @@ fn pinned_version(requirement: &Requirement) -> Option<Version> {
     }
 }
 
+/// A hint of uv without its colours, and with a setting that hwb has.
+fn advice(hint: &str) -> String {
+    let mut pieces = hint.split("\x1b[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let plain = pieces.fold(first, |all, piece| all + piece.split_once('m').map_or(piece, |(_, rest)| rest));
+    match plain.split_once(" Consider ") {
+        Some((fact, advice)) if advice.contains("exclude-newer-package") => {
+            format!("{fact} Give a later `--exclude-newer`.")
+        }
+        _ => plain,
+    }
+}
+
 fn list(requirements: &[Requirement]) -> String {
     let names: Vec<_> = requirements.iter().map(|requirement| format!("`{requirement}`")).collect();
     names.join(", ")
@@ -260,4 +278,20 @@ fn promised_hashes(resolution: &Resolution) -> HashStrategy {
         })
         .collect();
     HashStrategy::Verify(Arc::new(promised))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advises_what_hwb_has() {
+        let check = |hint: &str, expect: &str| assert_eq!(advice(hint), expect);
+        check("the URL \x1b[36mhttp://a\x1b[39m is \x1b[1;31mwrong\x1b[0m", "the URL http://a is wrong");
+        check(
+            "`a` was filtered by `\x1b[32mexclude-newer\x1b[39m`. Consider using `\x1b[32mexclude-newer-package\x1b[39m` to override.",
+            "`a` was filtered by `exclude-newer`. Give a later `--exclude-newer`.",
+        );
+        check("Consider limiting it. Consider this", "Consider limiting it. Consider this");
+    }
 }

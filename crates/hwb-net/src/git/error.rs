@@ -53,9 +53,17 @@ pub enum GitError {
         /// What git said.
         source: GitFailure,
     },
-    /// The server wants to know who asks, or does not like the answer.
+    /// The server wants to know who asks.
     #[error("`{repository}` needs credentials")]
     Authentication {
+        /// The repository.
+        repository: Box<RedactedUrl>,
+        /// What git said.
+        source: GitFailure,
+    },
+    /// The server was told who asks, and does not like the answer.
+    #[error("`{repository}` refuses the credentials")]
+    Refused {
         /// The repository.
         repository: Box<RedactedUrl>,
         /// What git said.
@@ -134,6 +142,7 @@ impl fmt::Display for GitFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Authentication,
+    Refused,
     NoRepository,
     Unreachable,
     Other,
@@ -144,13 +153,13 @@ const CAUSES: [(&str, Cause); 26] = [
     ("could not read Username", Cause::Authentication),
     ("could not read Password", Cause::Authentication),
     ("terminal prompts disabled", Cause::Authentication),
-    ("Authentication failed", Cause::Authentication),
+    ("Authentication failed", Cause::Refused),
     ("Permission denied (", Cause::Authentication),
     ("Host key verification failed", Cause::Authentication),
     ("returned error: 401", Cause::Authentication),
     ("returned error: 403", Cause::Authentication),
-    ("Invalid username or", Cause::Authentication),
-    ("HTTP Basic: Access denied", Cause::Authentication),
+    ("Invalid username or", Cause::Refused),
+    ("HTTP Basic: Access denied", Cause::Refused),
     ("does not appear to be a git repository", Cause::NoRepository),
     ("epository not found", Cause::NoRepository),
     ("returned error: 404", Cause::NoRepository),
@@ -187,12 +196,23 @@ impl GitFailure {
     pub(super) fn into_error(self, action: &'static str, repository: Box<RedactedUrl>) -> GitError {
         let source = self;
         match source.cause() {
+            // Git itself says that it would ask for others.
+            Cause::Authentication if bears_credentials(&repository) => {
+                GitError::Refused { repository, source }
+            }
             Cause::Authentication => GitError::Authentication { repository, source },
+            Cause::Refused => GitError::Refused { repository, source },
             Cause::NoRepository => GitError::NoRepository { repository, source },
             Cause::Unreachable => GitError::Unreachable { repository, source },
             Cause::Other => GitError::Failed { action, repository, source },
         }
     }
+}
+
+/// Whether the URL says who asks; the user of an ssh URL has his keys elsewhere.
+fn bears_credentials(repository: &RedactedUrl) -> bool {
+    let url = repository.expose();
+    url.scheme().starts_with("http") && (!url.username().is_empty() || url.password().is_some())
 }
 
 /// The last telling lines of what git wrote, in one line, without the credentials of any URL in it.
@@ -234,6 +254,9 @@ impl GitError {
             Self::Unreachable { .. } => "check the host's name, the network and the proxy settings",
             Self::Authentication { .. } => {
                 "git asks nobody: set up a credential helper or an SSH agent, and check that the repository exists"
+            }
+            Self::Refused { .. } => {
+                "check the user name and the password or token, in the URL or with the credential helper"
             }
             Self::NoRepository { .. } => {
                 "check the URL; private repositories may look missing without credentials"
@@ -284,6 +307,10 @@ mod tests {
         check(
             "fatal: '/r' does not appear to be a git repository",
             "there is no git repository at `https://example.org/r`",
+        );
+        check(
+            "remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://example.org/r/'",
+            "`https://example.org/r` refuses the credentials",
         );
         check("fatal: index file corrupt", "failed to fetch from `https://example.org/r`");
     }

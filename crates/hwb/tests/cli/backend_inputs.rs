@@ -216,10 +216,10 @@ fn requirements_of_the_user() {
     fs::write(context.work().join("constraints.txt"), "extra==1.0\n").unwrap();
     assert_eq!(pins(&["--build-constraint", "constraints.txt"]), r#"["extra==1.0","tiny-backend==1.0"]"#);
     assert_snapshot!(context.run(["build", "greeter", "-q", "--require-hashes"]), @r"
-    exit: 5
+    exit: 3
     --- stderr
-    error: failed to resolve `tiny-backend`
-      caused by: In `--require-hashes` mode, all requirements must be pinned upfront with `==`, but found: `tiny-backend`
+    error: `--require-hashes` is set, and `tiny-backend` has no hash among the build constraints
+    hint: pin it with `==` and `--hash=sha256:…` in a file that `--build-constraint` names
     ");
     let backend = tiny_backend_wheel().sha256();
     let hashes = format!(

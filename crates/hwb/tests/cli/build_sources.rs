@@ -120,7 +120,7 @@ fn a_url_with_and_without_its_digest() {
     exit: 5
     --- stderr
     error: `http://[INDEX]/files/greeter-1.0.tar.gz` has the digest sha256:[DIGEST], but sha256:[DIGEST] was expected
-    hint: the file is not the one that the index names: a proxy may have changed it, or the index lies
+    hint: the digest is of another file: it is wrong, or the file was changed on the server or on the way
     ");
     let gone = index.file_url("gone-1.0.tar.gz");
     assert_snapshot!(context.run(["build", &gone, "-q"]), @r"

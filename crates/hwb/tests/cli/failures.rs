@@ -324,7 +324,7 @@ fn the_interpreter_is_not_there() {
     assert_snapshot!(fail(&demanding, &[]), @r"
     exit: 7
     --- stderr
-    error: no Python interpreter for `>=3.99`
+    error: no Python interpreter for `>=3.99`, which the project's `requires-python` asks for
       caused by: No interpreter found for Python >=3.99 in search path or managed installations
     hint: `hwb python list` shows the interpreters that can be found
     ");
@@ -342,8 +342,8 @@ fn the_index_does_not_help() {
       caused by: client error (Connect)
       caused by: tcp connect error
       caused by: Connection refused (os error 111)
-    hint: nothing answers there: is the index URL right?
-    hint: the index does not answer: `--offline` uses what is cached
+    hint: nothing answers there: is the URL right?
+    hint: the server does not answer: `--offline` uses what is cached
     ");
     let index = Index::of([]);
     assert_snapshot!(fail_on(&index, &[]), @r"
@@ -409,7 +409,7 @@ fn a_file_of_the_index_is_wrong() {
     exit: 5
     --- stderr
     error: `http://[INDEX]/files/greeter-1.0.tar.gz` has the digest sha256:[DIGEST], but sha256:[DIGEST] was expected
-    hint: the file is not the one that the index names: a proxy may have changed it, or the index lies
+    hint: the digest is of another file: it is wrong, or the file was changed on the server or on the way
     ");
     assert_snapshot!(fail(Fault::Truncated), @r"
     exit: 5
