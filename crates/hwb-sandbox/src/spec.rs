@@ -23,7 +23,7 @@ pub enum Access {
     /// it there: for directories whose guests write much.
     Overlaid {
         /// A directory of the host for this mount alone, on a file system with extended attributes. Its directory
-        /// [`UPPER`](crate::UPPER) holds what differs; what the host puts there before the first command is seen too.
+        /// [`UPPER`] holds what differs; what the host puts there before the first command is seen too.
         changes: HostPath,
     },
 }
