@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use crate::audit::{AuditReport, PolicyEntry};
+use crate::audit::{AuditOutcome, PolicyEntry};
 use crate::build::{ArtifactReport, BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::error::{Error, ErrorKind, LogExcerpt};
@@ -38,13 +38,18 @@ pub struct ErrorBody {
     pub log: Option<LogExcerpt>,
 }
 
-impl From<&Error> for ErrorDocument {
+impl From<&Error> for ErrorBody {
     fn from(error: &Error) -> Self {
         let mut chain = error.chain();
         let message = chain.next().unwrap_or_default();
         let (causes, hints) = (chain.collect(), error.hints().to_vec());
-        let error_body = ErrorBody { kind: error.kind(), message, causes, hints, log: error.log().cloned() };
-        Self { error: error_body, artifacts: error.artifacts().to_vec() }
+        Self { kind: error.kind(), message, causes, hints, log: error.log().cloned() }
+    }
+}
+
+impl From<&Error> for ErrorDocument {
+    fn from(error: &Error) -> Self {
+        Self { error: error.into(), artifacts: error.artifacts().to_vec() }
     }
 }
 
@@ -52,7 +57,7 @@ impl From<&Error> for ErrorDocument {
 type Document = (&'static str, fn() -> Schema);
 
 const DOCUMENTS: [Document; 13] = [
-    ("audit", || schema_for!(Vec<AuditReport>)),
+    ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
     ("cache-dir", || schema_for!(CacheDirectory)),

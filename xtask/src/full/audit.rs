@@ -147,10 +147,10 @@ fn by_hwb(hwb: &Path, wheel: &Path) -> anyhow::Result<Said> {
     let output = program(hwb).args(["audit", "--json", "--sysroot", "/"]).arg(wheel).output()?;
     let said: Value = serde_json::from_slice(&output.stdout).context("hwb says nothing in JSON")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if let Some(error) = said.get("error") {
+    let report = &said[0];
+    if let Some(error) = said.get("error").or_else(|| report.get("error")) {
         return Ok(Said::Refused(text(&error["message"])));
     }
-    let report = &said[0];
     let external = report["external_libraries"].as_array().context("hwb names no libraries")?;
     Ok(Said::Verdict {
         tag: text(&report["tag"]),

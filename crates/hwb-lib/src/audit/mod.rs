@@ -17,10 +17,37 @@ use hwb_repair::{
 };
 use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use self::search::Search;
 use crate::error::{Error, ErrorKind};
+use crate::schema::ErrorBody;
+
+/// What became of the audit of a wheel or a file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AuditOutcome {
+    /// It was audited.
+    Report(AuditReport),
+    /// It cannot be; the others were all the same.
+    Failure(AuditFailure),
+}
+
+/// A wheel or a file that cannot be audited.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuditFailure {
+    /// Which one.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Why; of the kind `check`.
+    #[serde(serialize_with = "as_body")]
+    #[schemars(with = "ErrorBody")]
+    pub error: Error,
+}
+
+fn as_body<S: Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
+    ErrorBody::from(error).serialize(serializer)
+}
 
 /// What was found out about a wheel or a file.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -142,7 +169,7 @@ pub struct PolicyEntry {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum AuditFailure {
+enum AuditError {
     #[error("failed to audit {}", path.display())]
     Wheel { path: PathBuf, source: hwb_repair::AuditError },
     #[error("failed to read {}", path.display())]
@@ -164,28 +191,37 @@ enum AuditFailure {
 }
 
 /// Audits wheels and ELF files, and what lies in directories of them, in the order of their names. The libraries of
-/// the system below the folder `sysroot`, if one is given, count as if they came along.
+/// the system below the folder `sysroot`, if one is given, count as if they came along. What is malformed or not for
+/// Linux keeps nothing else from being audited.
 ///
 /// # Errors
 ///
-/// Kind `source` for what cannot be read, `usage` for what is neither, `check` for what is malformed.
-pub fn audit(paths: &[PathBuf], sysroot: Option<&Path>) -> Result<Vec<AuditReport>, Error> {
+/// Kind `source` for what cannot be read, `usage` for what is neither.
+pub fn audit(paths: &[PathBuf], sysroot: Option<&Path>) -> Result<Vec<AuditOutcome>, Error> {
     let is_folder = |folder: &&Path| folder.is_dir();
     if let Some(folder) = sysroot.filter(|folder| !is_folder(folder)) {
-        return Err(Error::new(ErrorKind::Usage, AuditFailure::Sysroot(folder.to_owned())));
+        return Err(Error::new(ErrorKind::Usage, AuditError::Sysroot(folder.to_owned())));
     }
     let search = sysroot.map(Search::new);
     let mut known = Sysroot::default();
-    let mut reports = Vec::new();
+    let mut outcomes = Vec::new();
     for path in paths {
         for (subject, code) in read(path)? {
-            if let Some(search) = &search {
-                fill(&mut known, &code, search);
-            }
-            reports.push(AuditReport::new(subject, code.audit(&known)));
+            outcomes.push(match code {
+                Ok(code) => {
+                    if let Some(search) = &search {
+                        fill(&mut known, &code, search);
+                    }
+                    AuditOutcome::Report(AuditReport::new(subject, code.audit(&known)))
+                }
+                Err(error) => AuditOutcome::Failure(AuditFailure {
+                    subject,
+                    error: Error::new(ErrorKind::Check, error),
+                }),
+            });
         }
     }
-    Ok(reports)
+    Ok(outcomes)
 }
 
 /// Looks for what some code needs from outside, and for what that needs in turn.
@@ -202,21 +238,22 @@ fn fill(known: &mut Sysroot, code: &Code, search: &Search) {
     }
 }
 
-type Read = Vec<(Subject, Code)>;
+/// Native code that was read, or what is wrong with it.
+type Checked<T> = Result<T, AuditError>;
 
 /// Reads what there is to audit at a path.
-fn read(path: &Path) -> Result<Read, Error> {
-    let usage = |failure: fn(PathBuf) -> AuditFailure| Error::new(ErrorKind::Usage, failure(path.to_owned()));
+fn read(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
+    let usage = |failure: fn(PathBuf) -> AuditError| Error::new(ErrorKind::Usage, failure(path.to_owned()));
     if path.is_dir() {
         let found = directory(path)?;
-        return if found.is_empty() { Err(usage(AuditFailure::Empty)) } else { Ok(found) };
+        return if found.is_empty() { Err(usage(AuditError::Empty)) } else { Ok(found) };
     }
     if is_wheel(path) {
         return Ok(vec![wheel(path)?]);
     }
-    let object = object(path, path)?.ok_or_else(|| usage(AuditFailure::Neither))?;
-    let found = files(vec![object]);
-    if found.is_empty() { Err(usage(AuditFailure::Machine)) } else { Ok(found) }
+    let object = object(path, path)?.ok_or_else(|| usage(AuditError::Neither))?;
+    let found = files(vec![(path.to_string_lossy().into_owned(), object)]);
+    if found.is_empty() { Err(usage(AuditError::Machine)) } else { Ok(found) }
 }
 
 fn is_wheel(path: &Path) -> bool {
@@ -224,36 +261,40 @@ fn is_wheel(path: &Path) -> bool {
 }
 
 /// Every wheel below a directory, and then every ELF file.
-fn directory(path: &Path) -> Result<Read, Error> {
+fn directory(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
     let entries = walk_sorted(path).map_err(|source| {
-        Error::new(ErrorKind::Source, AuditFailure::List { path: path.to_owned(), source })
+        Error::new(ErrorKind::Source, AuditError::List { path: path.to_owned(), source })
     })?;
     let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
     let (wheels, others): (Vec<_>, Vec<_>) =
         entries.into_iter().filter(is_file).partition(|entry| is_wheel(&entry.path));
     let mut found =
         wheels.iter().map(|entry| wheel(&path.join(&entry.path))).collect::<Result<Vec<_>, _>>()?;
-    let objects = others.iter().map(|entry| object(&path.join(&entry.path), &entry.path));
-    found.extend(files(objects.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?));
+    let mut objects = Vec::new();
+    for Entry { path: name, .. } in &others {
+        if let Some(object) = object(&path.join(name), name)? {
+            objects.push((name.to_string_lossy().into_owned(), object));
+        }
+    }
+    found.extend(files(objects));
     Ok(found)
 }
 
 fn read_failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
-    move |source| Error::new(ErrorKind::Source, AuditFailure::Read { path: path.to_owned(), source })
+    move |source| Error::new(ErrorKind::Source, AuditError::Read { path: path.to_owned(), source })
 }
 
-fn wheel(path: &Path) -> Result<(Subject, Code), Error> {
+fn wheel(path: &Path) -> Result<(Subject, Checked<Code>), Error> {
     let bytes = fs_err::read(path).map_err(read_failed(path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let code = read_wheel(&name, &bytes, threads).map_err(|source| {
-        Error::new(ErrorKind::Check, AuditFailure::Wheel { path: path.to_owned(), source })
-    })?;
+    let code = read_wheel(&name, &bytes, threads)
+        .map_err(|source| AuditError::Wheel { path: path.to_owned(), source });
     Ok((Subject::Wheel(name.into_owned()), code))
 }
 
 /// Reads the ELF file at `path`, known as `name`; `None` if it is something else.
-fn object(path: &Path, name: &Path) -> Result<Option<Object>, Error> {
+fn object(path: &Path, name: &Path) -> Result<Option<Checked<Object>>, Error> {
     let failed = read_failed(path);
     let mut head = Vec::new();
     let file = fs_err::File::open(path).map_err(&failed)?;
@@ -263,13 +304,21 @@ fn object(path: &Path, name: &Path) -> Result<Option<Object>, Error> {
     }
     let bytes = fs_err::read(path).map_err(&failed)?;
     let object = Object::read(&name.to_string_lossy(), &bytes);
-    object
-        .map(Some)
-        .map_err(|source| Error::new(ErrorKind::Check, AuditFailure::Elf { path: path.to_owned(), source }))
+    Ok(Some(object.map_err(|source| AuditError::Elf { path: path.to_owned(), source })))
 }
 
-fn files(objects: Vec<Object>) -> Read {
-    read_files(objects).into_iter().map(|(path, code)| (Subject::Elf(path), code)).collect()
+/// Takes files for code of their own each, in the order of their names; one that is malformed is no other's library.
+fn files(objects: Vec<(String, Checked<Object>)>) -> Vec<(Subject, Checked<Code>)> {
+    let (mut whole, mut found) = (Vec::new(), Vec::new());
+    for (name, object) in objects {
+        match object {
+            Ok(object) => whole.push(object),
+            Err(error) => found.push((name, Err(error))),
+        }
+    }
+    found.extend(read_files(whole).into_iter().map(|(name, code)| (name, Ok(code))));
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.into_iter().map(|(name, code)| (Subject::Elf(name), code)).collect()
 }
 
 /// Lists the policies, glibc before musl, from the oldest to the newest.
@@ -311,7 +360,7 @@ impl FromStr for Requirement {
         if policies().iter().any(is_of) {
             return Ok(Self(text.to_owned()));
         }
-        let error = Error::new(ErrorKind::Usage, AuditFailure::Tag(text.to_owned()));
+        let error = Error::new(ErrorKind::Usage, AuditError::Tag(text.to_owned()));
         Err(error.hint("`hwb policies` lists the tags and the architectures of each"))
     }
 }

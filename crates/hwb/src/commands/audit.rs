@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use hwb_lib::audit::{
-    self, AuditReport, BlockerKind, BlockerReport, FloorReport, PolicyReport, Requirement, Subject, Unmet,
+    self, AuditOutcome, AuditReport, BlockerKind, BlockerReport, FloorReport, PolicyReport, Requirement,
+    Subject, Unmet,
 };
 use hwb_lib::{Error, ErrorKind};
 
 use super::Context;
 use crate::arguments::{AuditArguments, Output, Verbosity};
+use crate::error;
 use crate::render::{self, table, text};
 
 const TITLE: Style = Style::new().bold();
@@ -23,25 +25,35 @@ pub(crate) fn run(context: &Context, arguments: &AuditArguments) -> Result<ExitC
     let requirement = arguments.require.as_deref().map(str::parse::<Requirement>).transpose()?;
     let paths = arguments.paths.iter().map(|path| context.ambient.absolute(path)).collect::<Vec<_>>();
     let sysroot = arguments.sysroot.as_ref().map(|folder| context.ambient.absolute(folder));
-    let reports = audit::audit(&paths, sysroot.as_deref())?;
+    let outcomes = audit::audit(&paths, sysroot.as_deref())?;
     let unmet = |report| requirement.as_ref().and_then(|requirement| requirement.unmet(report));
     let verbosity = context.global.verbosity();
-    match context.output() {
-        Output::Json => render::print_json(&reports),
-        Output::Text if verbosity == Verbosity::Quiet => {}
-        Output::Text => {
-            let blocks = reports.iter().map(|report| match (unmet(report), &arguments.require) {
-                (Some(unmet), Some(tag)) => describe(report, verbosity) + &refusal(tag, &unmet, verbosity),
-                _ => describe(report, verbosity) + &explain(report, verbosity),
-            });
-            render::print(&blocks.collect::<Vec<_>>().join("\n"));
-        }
+    let mut blocks = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for outcome in &outcomes {
+        let AuditOutcome::Report(report) = outcome else { continue };
+        blocks.push(match (unmet(report), &arguments.require) {
+            (Some(unmet), Some(tag)) => {
+                code = ExitCode::from(ErrorKind::Check.exit_code());
+                describe(report, verbosity) + &refusal(tag, &unmet, verbosity)
+            }
+            _ => describe(report, verbosity) + &explain(report, verbosity),
+        });
     }
-    Ok(if reports.iter().any(|report| unmet(report).is_some()) {
-        ExitCode::from(ErrorKind::Check.exit_code())
-    } else {
-        ExitCode::SUCCESS
-    })
+    match context.output() {
+        Output::Json => render::print_json(&outcomes),
+        Output::Text if verbosity == Verbosity::Quiet => {}
+        Output::Text => render::print(&blocks.join("\n")),
+    }
+    for outcome in &outcomes {
+        let AuditOutcome::Failure(failure) = outcome else { continue };
+        code = match context.output() {
+            // It is in the document.
+            Output::Json => ExitCode::from(failure.error.kind().exit_code()),
+            Output::Text => error::report(&failure.error, Output::Text),
+        };
+    }
+    Ok(code)
 }
 
 fn describe(report: &AuditReport, verbosity: Verbosity) -> String {

@@ -195,6 +195,54 @@ fn malformed_native_code_is_named() {
 }
 
 #[test]
+fn what_is_malformed_keeps_nothing_else_from_being_audited() {
+    let context = context();
+    let dist = context.work().join("dist");
+    fs::create_dir_all(dist.join("lib")).unwrap();
+    let mut cut = extension().build();
+    cut.truncate(200);
+    wheel(&[("greeter/fast.so", Elf::i686().needs("libc.so.6"))]).build().write_to(&dist);
+    Wheel::new("broken", "1.0").tag("py3-none-linux_i686").file("broken.so", &cut).build().write_to(&dist);
+    Wheel::new("foreign", "1.0").tag("py3-none-win32").build().write_to(&dist);
+    fs::write(dist.join("lib/broken.so"), &cut).unwrap();
+    fs::write(dist.join("lib/whole.so"), Elf::i686().needs("libc.so.6").build()).unwrap();
+    assert_snapshot!(context.run(["audit", "dist"]), @r"
+    exit: 6
+    --- stdout
+    greeter-1.0-py3-none-linux_i686.whl
+
+    tag  manylinux_2_5_i686
+
+    lib/whole.so
+
+    tag  manylinux_2_5_i686
+    --- stderr
+    error: failed to audit [WORK]/dist/broken-1.0-py3-none-linux_i686.whl
+      caused by: `broken.so` is a malformed ELF file
+      caused by: its dynamic section lies outside the file
+    error: failed to audit [WORK]/dist/foreign-1.0-py3-none-win32.whl
+      caused by: the wheel is for win32: only wheels for manylinux, musllinux and Linux are audited
+    error: [WORK]/dist/lib/broken.so is a malformed ELF file
+      caused by: its dynamic section lies outside the file
+    ");
+    let quiet = context.run(["audit", "-q", "dist"]).exit(6);
+    assert!(quiet.stdout.is_empty(), "{}", quiet.stdout);
+    let outcomes = context.run(["audit", "--json", "dist"]).exit(6).json();
+    let said = outcomes.as_array().unwrap().iter().map(|outcome| {
+        let subject = outcome.get("wheel").or_else(|| outcome.get("elf")).unwrap();
+        let error = outcome.get("error").map_or(serde_json::Value::Null, |error| error["kind"].clone());
+        format!("{subject} {} {error}\n", outcome["tag"])
+    });
+    assert_snapshot!(said.collect::<String>(), @r#"
+    "broken-1.0-py3-none-linux_i686.whl" null "check"
+    "foreign-1.0-py3-none-win32.whl" null "check"
+    "greeter-1.0-py3-none-linux_i686.whl" "manylinux_2_5_i686" null
+    "lib/broken.so" null "check"
+    "lib/whole.so" "manylinux_2_5_i686" null
+    "#);
+}
+
+#[test]
 fn what_record_says_of_native_code_is_compared() {
     let hidden = wheel(&[]).unlisted("greeter/hidden.so", extension().build());
     let context = context_with(&hidden);
