@@ -104,6 +104,13 @@ pub enum Note {
     ExecutableStack(String),
     /// The code of a file is changed while it is loaded.
     TextRelocations(String),
+    /// A file looks for libraries in folders outside of the wheel.
+    RunPathLeaves {
+        /// The file.
+        file: String,
+        /// The folders, as its run path names them.
+        folders: Vec<String>,
+    },
     /// RECORD does not name a file of native code.
     NotInRecord(String),
     /// RECORD names a file that is not there.

@@ -82,26 +82,7 @@ impl<'a> Tree<'a> {
 
     /// Folders of a run path that lie in the wheel, as paths below the folder that it is installed to.
     fn folders(&self, object: usize, run_path: &[String]) -> Vec<String> {
-        run_path.iter().filter_map(|folder| self.resolve(object, folder)).collect()
-    }
-
-    fn resolve(&self, object: usize, folder: &str) -> Option<String> {
-        let rest = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|origin| folder.strip_prefix(origin))?;
-        if !rest.is_empty() && !rest.starts_with('/') {
-            return None;
-        }
-        let mut parts = installed(&self.objects[object].path);
-        parts.pop();
-        for part in rest.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop()?;
-                }
-                part => parts.push(part),
-            }
-        }
-        Some(parts.join("/"))
+        run_path.iter().filter_map(|folder| resolve(&self.objects[object].path, folder)).collect()
     }
 
     fn find(&self, folder: &str, library: &str, like: usize) -> Option<usize> {
@@ -109,6 +90,33 @@ impl<'a> Tree<'a> {
         let found = *self.places.get(&place)?;
         (self.objects[found].architecture == self.objects[like].architecture).then_some(found)
     }
+}
+
+/// The folders of a file's run path that are not below the folder that the wheel is installed to.
+pub(crate) fn folders_outside(object: &Object) -> Vec<&str> {
+    let (RunPath::Own(folders) | RunPath::Inherited(folders)) = &object.run_path;
+    folders.iter().map(String::as_str).filter(|folder| resolve(&object.path, folder).is_none()).collect()
+}
+
+/// A folder of the run path of the file at `path`, below the folder that the wheel is installed to; `None` if it is
+/// elsewhere.
+fn resolve(path: &str, folder: &str) -> Option<String> {
+    let rest = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|origin| folder.strip_prefix(origin))?;
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return None;
+    }
+    let mut parts = installed(path);
+    parts.pop();
+    for part in rest.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// A path as it is after installation: `.data/platlib` and `.data/purelib` are folded into the rest.

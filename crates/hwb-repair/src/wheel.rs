@@ -15,7 +15,7 @@ use crate::audit::{Claim, Code, Note};
 use crate::elf::ElfError;
 use crate::object::{HEAD, Object, is_native};
 use crate::policy::Libc;
-use crate::walk::{External, external_libraries};
+use crate::walk::{External, external_libraries, folders_outside};
 
 /// Why a wheel cannot be audited.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +56,17 @@ pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Resu
     let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
     let absent = absent.map(|row| Note::OnlyInRecord(row.path.to_string()));
+    let leaving = objects.iter().filter_map(leaving);
+    let notes = leaving.chain(recorded.into_iter().flatten()).chain(absent).collect();
     let is_empty = objects.is_empty();
-    let code = Code::new(objects, external, claim, recorded.into_iter().flatten().chain(absent).collect());
+    let code = Code::new(objects, external, claim, notes);
     if is_empty || code.has_machine() { Ok(code) } else { Err(AuditError::NoMachine) }
+}
+
+/// Whether a file looks for libraries outside of the wheel.
+fn leaving(object: &Object) -> Option<Note> {
+    let folders: Vec<String> = folders_outside(object).into_iter().map(str::to_owned).collect();
+    (!folders.is_empty()).then(|| Note::RunPathLeaves { file: object.path.clone(), folders })
 }
 
 /// What the file name says of the platform.
@@ -237,6 +245,28 @@ mod tests {
         on_x86_64(Elf::new().executable_stack(), &format!("{tag} [ExecutableStack(\"a.so\")]"));
         on_x86_64(Elf::new().text_relocations(), &format!("{tag} [TextRelocations(\"a.so\")]"));
         check("linux_x86_64", &[("a.so", Elf::new())], &format!("{tag} [UnknownLibc(\"a.so\")]"));
+    }
+
+    #[test]
+    fn notes_run_paths_that_leave_the_wheel() {
+        let tag = "manylinux_2_5_x86_64 manylinux_2_5_x86_64 []";
+        let at = |path: &str, elf: Elf, folders: &str| {
+            let notes = match folders {
+                "" => "[]".to_owned(),
+                folders => format!("[RunPathLeaves {{ file: \"{path}\", folders: [{folders}] }}]"),
+            };
+            check("linux_x86_64", &[(path, elf.needs("libc.so.6"))], &format!("{tag} {notes}"));
+        };
+        let runpath = |folders| Elf::new().runpath(folders);
+        at("p/a.so", runpath("$ORIGIN:${ORIGIN}/../p.libs:$ORIGIN/x/../../y:$ORIGIN/.."), "");
+        at("p/a.so", runpath("/opt/lib:$ORIGIN:$ORIGIN/../../x"), "\"/opt/lib\", \"$ORIGIN/../../x\"");
+        at("p/a.so", Elf::new().rpath("/opt/lib"), "\"/opt/lib\"");
+        // Relative to wherever the program was started.
+        at("p/a.so", runpath("lib:$LIB:$ORIGINAL"), "\"lib\", \"$LIB\", \"$ORIGINAL\"");
+        at("a-1.data/platlib/p/a.so", runpath("$ORIGIN/../p.libs"), "");
+        at("a-1.data/platlib/a.so", runpath("$ORIGIN/../a.libs"), "\"$ORIGIN/../a.libs\"");
+        // Scripts are installed beside the folder of packages, wherever that is.
+        at("a-1.data/scripts/a", runpath("$ORIGIN/../lib/python3.12/site-packages/a.libs"), "");
     }
 
     #[test]

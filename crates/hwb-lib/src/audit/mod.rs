@@ -147,10 +147,34 @@ pub enum BlockerKind {
 /// What does not decide, but should be known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NoteReport {
+    /// What kind of thing it is.
+    pub kind: NoteKind,
     /// The file.
     pub file: String,
     /// What there is to say of it.
     pub text: String,
+}
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteKind {
+    /// The file is for another machine or C library than the rest, and was not looked at.
+    OtherPlatform,
+    /// Nothing says for which C library the file is.
+    UnknownLibc,
+    /// The file asks for an executable stack.
+    ExecutableStack,
+    /// The code of the file is changed while it is loaded.
+    TextRelocations,
+    /// The file looks for libraries outside of the wheel.
+    RunPathLeaves,
+    /// RECORD does not name the file.
+    NotInRecord,
+    /// RECORD names the file, and it is not there.
+    OnlyInRecord,
+    /// RECORD says something else of the file.
+    DiffersFromRecord,
 }
 
 /// A policy.
@@ -442,24 +466,38 @@ impl From<Blocker> for BlockerReport {
 
 impl From<Note> for NoteReport {
     fn from(note: Note) -> Self {
-        let (file, text) = match note {
+        let (kind, file, text) = match note {
             Note::OtherPlatform { file, platform } => {
-                (file, format!("is for {platform}, and was not looked at"))
+                (NoteKind::OtherPlatform, file, format!("is for {platform}, and was not looked at"))
             }
-            Note::UnknownLibc(file) => {
-                (file, "does not say for which C library it is: glibc was taken for granted".to_owned())
-            }
+            Note::UnknownLibc(file) => (
+                NoteKind::UnknownLibc,
+                file,
+                "does not say for which C library it is: glibc was taken for granted".to_owned(),
+            ),
             Note::ExecutableStack(file) => (
+                NoteKind::ExecutableStack,
                 file,
                 "asks for an executable stack, which glibc 2.41 and hardened systems refuse".to_owned(),
             ),
-            Note::TextRelocations(file) => {
-                (file, "changes its code while it is loaded, which hardened systems refuse".to_owned())
+            Note::TextRelocations(file) => (
+                NoteKind::TextRelocations,
+                file,
+                "changes its code while it is loaded, which hardened systems refuse".to_owned(),
+            ),
+            Note::RunPathLeaves { file, folders } => (
+                NoteKind::RunPathLeaves,
+                file,
+                format!("looks for libraries outside of the wheel: {}", folders.join(", ")),
+            ),
+            Note::NotInRecord(file) => (NoteKind::NotInRecord, file, "is not in RECORD".to_owned()),
+            Note::OnlyInRecord(file) => {
+                (NoteKind::OnlyInRecord, file, "is in RECORD, but not in the wheel".to_owned())
             }
-            Note::NotInRecord(file) => (file, "is not in RECORD".to_owned()),
-            Note::OnlyInRecord(file) => (file, "is in RECORD, but not in the wheel".to_owned()),
-            Note::DiffersFromRecord(file) => (file, "is not what RECORD says".to_owned()),
+            Note::DiffersFromRecord(file) => {
+                (NoteKind::DiffersFromRecord, file, "is not what RECORD says".to_owned())
+            }
         };
-        Self { file, text }
+        Self { kind, file, text }
     }
 }

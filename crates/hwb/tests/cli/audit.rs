@@ -45,7 +45,8 @@ fn a_wheel_is_given_its_tag_and_the_reasons() {
         build where glibc is no newer than 2.12, as in an image of manylinux_2_12
     ");
     let lib = Elf::i686().soname("libinner.so").needs("libfar.so.2");
-    let fast = extension().needs("libinner.so").runpath("$ORIGIN/../greeter.libs").executable_stack();
+    let run_path = "$ORIGIN/../greeter.libs:/opt/lib";
+    let fast = extension().needs("libinner.so").runpath(run_path).executable_stack();
     let context = context_with(&wheel(&[("greeter/fast.so", fast), ("greeter.libs/libinner.so", lib)]));
     assert_snapshot!(context.run(["audit", WHEEL]), @r"
     exit: 0
@@ -57,6 +58,7 @@ fn a_wheel_is_given_its_tag_and_the_reasons() {
     runs on     glibc >= 2.14: CentOS 7, Rocky Linux 8, Amazon Linux 2, Debian 8, Ubuntu 14.04 and newer
     needs       libfar.so.2
     note        greeter/fast.so asks for an executable stack, which glibc 2.41 and hardened systems refuse
+                greeter/fast.so looks for libraries outside of the wheel: /opt/lib
 
     manylinux_2_42_i686 is not reached:
       greeter.libs/libinner.so needs libfar.so.2, which is not part of every system (loaded by greeter/fast.so)
@@ -65,6 +67,7 @@ fn a_wheel_is_given_its_tag_and_the_reasons() {
     let report = context.run(["audit", "--json", WHEEL]).success().json();
     assert_eq!(report[0]["wheel"], WHEEL);
     assert_eq!(report[0]["external_libraries"], serde_json::json!(["libfar.so.2"]));
+    assert_eq!(report[0]["notes"][1]["kind"], "run_path_leaves");
     let oldest = &report[0]["policies"][0];
     assert_eq!(
         (oldest["tag"].as_str(), oldest["reached"].as_bool()),
