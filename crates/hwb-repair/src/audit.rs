@@ -111,12 +111,28 @@ pub enum Note {
         /// The folders, as its run path names them.
         folders: Vec<String>,
     },
+    /// A file is installed to purelib, where native code does not belong.
+    Purelib {
+        /// The file.
+        file: String,
+        /// What sends it there.
+        because: Purelib,
+    },
     /// RECORD does not name a file of native code.
     NotInRecord(String),
     /// RECORD names a file that is not there.
     OnlyInRecord(String),
     /// RECORD says something else of a file of native code.
     DiffersFromRecord(String),
+}
+
+/// What sends a file to purelib.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purelib {
+    /// `Root-Is-Purelib: true` in WHEEL, as it lies at the root.
+    Root,
+    /// The folder of the `.data` folder that it lies in.
+    Folder,
 }
 
 impl Audit {

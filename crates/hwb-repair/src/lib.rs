@@ -24,7 +24,7 @@ pub mod walk;
 pub mod wheel;
 
 pub use self::architecture::Architecture;
-pub use self::audit::{Audit, Blocker, Code, Note, Obstacle, PolicyAudit};
+pub use self::audit::{Audit, Blocker, Code, Note, Obstacle, PolicyAudit, Purelib};
 pub use self::floor::Floor;
 pub use self::object::Object;
 pub use self::policy::{Libc, Policy};

@@ -8,10 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use hwb_archive::zip::{Member, MemberKind, ZipError};
 use hwb_ident::ArchivePath;
 use hwb_wheel::record::Row;
+use hwb_wheel::wheel_file::Root;
 use hwb_wheel::{Wheel, WheelError};
 
 use crate::architecture::Architecture;
-use crate::audit::{Claim, Code, Note};
+use crate::audit::{Claim, Code, Note, Purelib};
 use crate::elf::ElfError;
 use crate::object::{HEAD, Object, is_native};
 use crate::policy::Libc;
@@ -57,7 +58,11 @@ pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Resu
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
     let absent = absent.map(|row| Note::OnlyInRecord(row.path.to_string()));
     let leaving = objects.iter().filter_map(leaving);
-    let notes = leaving.chain(recorded.into_iter().flatten()).chain(absent).collect();
+    let misplaced = objects.iter().filter_map(|object| {
+        let because = purelib(&object.path, wheel.wheel_file().root)?;
+        Some(Note::Purelib { file: object.path.clone(), because })
+    });
+    let notes = leaving.chain(misplaced).chain(recorded.into_iter().flatten()).chain(absent).collect();
     let is_empty = objects.is_empty();
     let code = Code::new(objects, external, claim, notes);
     if is_empty || code.has_machine() { Ok(code) } else { Err(AuditError::NoMachine) }
@@ -67,6 +72,15 @@ pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Resu
 fn leaving(object: &Object) -> Option<Note> {
     let folders: Vec<String> = folders_outside(object).into_iter().map(str::to_owned).collect();
     (!folders.is_empty()).then(|| Note::RunPathLeaves { file: object.path.clone(), folders })
+}
+
+/// What sends the file at `path` to purelib; `None` if it is installed elsewhere.
+fn purelib(path: &str, root: Root) -> Option<Purelib> {
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        [data, "purelib", _, ..] if data.ends_with(".data") => Some(Purelib::Folder),
+        [data, _, _, ..] if data.ends_with(".data") => None,
+        _ => (root == Root::Purelib).then_some(Purelib::Root),
+    }
 }
 
 /// What the file name says of the platform.
@@ -267,6 +281,26 @@ mod tests {
         at("a-1.data/platlib/a.so", runpath("$ORIGIN/../a.libs"), "\"$ORIGIN/../a.libs\"");
         // Scripts are installed beside the folder of packages, wherever that is.
         at("a-1.data/scripts/a", runpath("$ORIGIN/../lib/python3.12/site-packages/a.libs"), "");
+    }
+
+    #[test]
+    fn notes_native_code_that_goes_to_purelib() {
+        let tag = "manylinux_2_5_x86_64 manylinux_2_5_x86_64 []";
+        // The wheels of the tests say `Root-Is-Purelib: true` if and only if they are for any platform.
+        let at = |platform: &str, path: &str, because: &str| {
+            let notes = match because {
+                "" => "[]".to_owned(),
+                because => format!("[Purelib {{ file: \"{path}\", because: {because} }}]"),
+            };
+            check(platform, &[(path, Elf::new().needs("libc.so.6"))], &format!("{tag} {notes}"));
+        };
+        at("linux_x86_64", "purelib/a.so", "");
+        at("linux_x86_64", "a-1.data/platlib/a.so", "");
+        at("linux_x86_64", "a-1.data/purelib/p/a.so", "Folder");
+        at("any", "p/a.so", "Root");
+        at("any", "a-1.data/purelib/a.so", "Folder");
+        at("any", "a-1.data/platlib/a.so", "");
+        at("any", "a-1.data/scripts/a", "");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use hwb_repair::audit::PURE;
 use hwb_repair::elf::{ElfError, Isa};
 use hwb_repair::object::{HEAD, is_native};
 use hwb_repair::{
-    Architecture, Audit, Blocker, Code, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, Sysroot,
-    read_files, read_wheel,
+    Architecture, Audit, Blocker, Code, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, Purelib,
+    Sysroot, read_files, read_wheel,
 };
 use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
@@ -169,6 +169,8 @@ pub enum NoteKind {
     TextRelocations,
     /// The file looks for libraries outside of the wheel.
     RunPathLeaves,
+    /// The file is installed to purelib, where native code does not belong.
+    Purelib,
     /// RECORD does not name the file.
     NotInRecord,
     /// RECORD names the file, and it is not there.
@@ -369,6 +371,8 @@ pub enum Unmet<'a> {
     Blocked(&'a [BlockerReport]),
     /// The file is for another machine or C library.
     OtherPlatform,
+    /// Nothing else is in the way, but this file of native code is installed to purelib.
+    Purelib(&'a str),
 }
 
 impl FromStr for Requirement {
@@ -403,7 +407,10 @@ impl Requirement {
             report.policies.iter().find(|policy| policy.aliases.iter().chain([&policy.tag]).any(is_meant));
         match policy {
             None => Some(Unmet::OtherPlatform),
-            Some(policy) if policy.reached => None,
+            Some(policy) if policy.reached => {
+                let misplaced = report.notes.iter().find(|note| note.kind == NoteKind::Purelib);
+                misplaced.map(|note| Unmet::Purelib(&note.file))
+            }
             Some(policy) => Some(Unmet::Blocked(&policy.blockers)),
         }
     }
@@ -490,6 +497,13 @@ impl From<Note> for NoteReport {
                 file,
                 format!("looks for libraries outside of the wheel: {}", folders.join(", ")),
             ),
+            Note::Purelib { file, because } => {
+                let why = match because {
+                    Purelib::Root => "WHEEL says `Root-Is-Purelib: true`",
+                    Purelib::Folder => "it lies in a folder `.data/purelib`",
+                };
+                (NoteKind::Purelib, file, format!("is native code and goes to purelib, as {why}"))
+            }
             Note::NotInRecord(file) => (NoteKind::NotInRecord, file, "is not in RECORD".to_owned()),
             Note::OnlyInRecord(file) => {
                 (NoteKind::OnlyInRecord, file, "is in RECORD, but not in the wheel".to_owned())

@@ -104,6 +104,10 @@ fn refusal(tag: &str, unmet: &Unmet<'_>, verbosity: Verbosity) -> String {
         Unmet::OtherPlatform => {
             format!("\n{BAD}{tag}{BAD:#} is required, and is for another machine or C library\n")
         }
+        Unmet::Purelib(file) => {
+            let file = text::row(file);
+            format!("\n{BAD}{tag}{BAD:#} is required, and {file} is native code that goes to purelib\n")
+        }
         Unmet::Blocked(found) => {
             format!("\n{BAD}{tag}{BAD:#} is required, and not reached:\n{}", blockers(found, verbosity))
         }

@@ -246,6 +246,25 @@ fn what_is_malformed_keeps_nothing_else_from_being_audited() {
 }
 
 #[test]
+fn native_code_in_purelib_is_noted_and_deserves_no_required_tag() {
+    let lost = wheel(&[("greeter-1.0.data/purelib/fast.so", extension())]);
+    let context = context_with(&lost);
+    assert_snapshot!(context.run(["audit", "--require", "manylinux_2_17", WHEEL]), @r"
+    exit: 6
+    --- stdout
+    greeter-1.0-py3-none-linux_i686.whl
+
+    tag      manylinux_2_17_i686
+    runs on  glibc >= 2.14: CentOS 7, Rocky Linux 8, Amazon Linux 2, Debian 8, Ubuntu 14.04 and newer
+    note     greeter-1.0.data/purelib/fast.so is native code and goes to purelib, as it lies in a folder `.data/purelib`
+
+    manylinux_2_17 is required, and greeter-1.0.data/purelib/fast.so is native code that goes to purelib
+    ");
+    let report = context.run(["audit", "--json", WHEEL]).success().json();
+    assert_eq!(report[0]["notes"][0]["kind"], "purelib");
+}
+
+#[test]
 fn what_record_says_of_native_code_is_compared() {
     let hidden = wheel(&[]).unlisted("greeter/hidden.so", extension().build());
     let context = context_with(&hidden);
