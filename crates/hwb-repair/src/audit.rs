@@ -14,12 +14,12 @@ use crate::walk::External;
 /// What a wheel without native code deserves in place of a platform tag.
 pub const PURE: &str = "any";
 
-/// What a file name says of the platform, where it says something.
+/// What the name of a wheel or the files beside it say of the platform, where they say something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The machine, if its tags agree in one.
     pub architecture: Option<Architecture>,
-    /// The C library, if its tags agree in one.
+    /// The C library, if its tags or the files beside it agree in one.
     pub libc: Option<Libc>,
     /// The oldest version of musl among its tags.
     pub musl: Option<LibraryVersion>,
@@ -98,7 +98,7 @@ pub enum Note {
         /// For what it is.
         platform: String,
     },
-    /// No file says for which C library it is, so glibc was taken for granted; this is the first of them.
+    /// Neither a file nor the name of the wheel says for which C library it is: glibc is a guess. This is the first file.
     UnknownLibc(String),
     /// A file asks for an executable stack.
     ExecutableStack(String),

@@ -197,6 +197,18 @@ fn forbidden() -> &'static BTreeSet<&'static str> {
     })
 }
 
+/// What glibc keeps in libraries of their own, musl in the one that it has.
+const ONLY_GLIBC: [&str; 8] = [
+    "libanl.so.1",
+    "libdl.so.2",
+    "libm.so.6",
+    "libmvec.so.1",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+];
+
 /// The C library of a file: by the loader that it asks for, by what it needs, by how it is named (PEP 3149).
 fn libc(elf: &Elf<'_>, path: &str) -> Option<Libc> {
     if let Some(interpreter) = elf.interpreter {
@@ -214,6 +226,13 @@ fn libc(elf: &Elf<'_>, path: &str) -> Option<Libc> {
     };
     if let Some(libc) = elf.needed.iter().find_map(of_library) {
         return Some(libc);
+    }
+    // musl has no symbol versions, whatever library they are said to be of.
+    let mut versions = elf.versions.iter().flat_map(|need| &need.versions);
+    if elf.needed.iter().any(|name| ONLY_GLIBC.contains(name))
+        || versions.any(|version| version.name.starts_with("GLIBC_"))
+    {
+        return Some(Libc::Glibc);
     }
     let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
     if ends(&["-linux-musl.so", "-linux-musleabihf.so"]) {

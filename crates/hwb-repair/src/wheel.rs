@@ -173,9 +173,19 @@ pub fn read_files(objects: Vec<Object>) -> Vec<(String, Code)> {
     for External { object, library, chain: _ } in external_libraries(&objects) {
         external.entry(object).or_default().push(External { object: 0, library, chain: vec![0] });
     }
+    let mut libcs: BTreeMap<Architecture, BTreeSet<Libc>> = BTreeMap::new();
+    for (machine, libc) in objects.iter().filter_map(|object| object.architecture.zip(object.libc)) {
+        libcs.entry(machine).or_default().insert(libc);
+    }
+    // A file that does not say for which C library it is, is for that of the others, if they agree in one.
+    let claim = |object: &Object| {
+        let beside = object.architecture.and_then(|machine| libcs.get(&machine));
+        Claim { libc: beside.and_then(|libcs| only(libcs.iter().copied())), ..Claim::default() }
+    };
     let codes = objects.into_iter().enumerate().map(|(number, object)| {
         let external = external.remove(&number).unwrap_or_default();
-        (object.path.clone(), Code::new(vec![object], external, Claim::default(), Vec::new()))
+        let claim = claim(&object);
+        (object.path.clone(), Code::new(vec![object], external, claim, Vec::new()))
     });
     codes.filter(|(_, code)| code.has_machine()).collect()
 }
@@ -343,6 +353,56 @@ mod tests {
             "the wheel is for macosx_11_0_arm64: only wheels for manylinux, musllinux and Linux are audited",
         );
         check("linux_x86_64", &[], "any any [] []");
+    }
+
+    #[test]
+    fn takes_what_names_no_c_library_for_what_there_is_evidence_of() {
+        let (bare, musl) = (Elf::new, || Elf::new().needs("libc.musl-x86_64.so.1"));
+        let glibc = |notes: &str| format!("manylinux_2_5_x86_64 manylinux_2_5_x86_64 [] [{notes}]");
+        let musl_is = |version: &str| format!("musllinux_{version}_x86_64 musllinux_{version}_x86_64 [] []");
+        let guess = glibc("UnknownLibc(\"a.so\")");
+        // By the name of the wheel, where all of it agrees.
+        check("musllinux_1_1_x86_64", &[("a.so", bare())], &musl_is("1_1"));
+        check("manylinux_2_17_x86_64", &[("a.so", bare())], &glibc(""));
+        check("manylinux_2_17_x86_64.musllinux_1_2_x86_64", &[("a.so", bare())], &guess);
+        check("linux_x86_64", &[("a.so", bare()), ("b.so", bare())], &guess);
+        // By another file; that counts for more than the name.
+        check("linux_x86_64", &[("a.so", bare()), ("b.so", musl())], &musl_is("1_2"));
+        check("manylinux_2_17_x86_64", &[("a.so", bare()), ("b.so", musl())], &musl_is("1_2"));
+        check("linux_x86_64", &[("a.so", bare()), ("b.so", bare().needs("libc.so.6"))], &glibc(""));
+        // By what only glibc has.
+        check("linux_x86_64", &[("a.so", bare().needs("libm.so.6"))], &glibc(""));
+        let versioned = bare().imports("symbol", "GLIBC_2.3", "libother.so.1");
+        let read = Object::read("a.so", &versioned.build()).unwrap();
+        assert_eq!(read.libc, Some(Libc::Glibc));
+        // By the name of the module.
+        check("linux_x86_64", &[("a.cpython-312-x86_64-linux-musl.so", bare())], &musl_is("1_2"));
+        check("linux_x86_64", &[("a.cpython-311-x86_64-linux-gnu.so", bare())], &glibc(""));
+        let old = "a.cpython-310-x86_64-linux-gnu.so";
+        check("linux_x86_64", &[(old, bare())], &glibc(&format!("UnknownLibc(\"{old}\")")));
+    }
+
+    #[test]
+    fn files_beside_each_other_are_for_the_same_c_library() {
+        let check = |files: &[(&str, Elf)], expect: &[&str]| {
+            let read = |(path, elf): &(&str, Elf)| Object::read(path, &elf.build()).unwrap();
+            let codes = read_files(files.iter().map(read).collect());
+            let said = codes.iter().map(|(path, code)| {
+                let Audit { tag, notes, .. } = code.audit(&Sysroot::default());
+                format!("{path} {tag} {notes:?}")
+            });
+            assert_eq!(said.collect::<Vec<_>>(), expect);
+        };
+        let (bare, musl) = (("a.so", Elf::new()), ("b.so", Elf::new().needs("libc.musl-x86_64.so.1")));
+        let guess = "a.so manylinux_2_5_x86_64 [UnknownLibc(\"a.so\")]";
+        check(std::slice::from_ref(&bare), &[guess]);
+        let of_musl = "b.so musllinux_1_2_x86_64 []";
+        check(&[bare.clone(), musl.clone()], &["a.so musllinux_1_2_x86_64 []", of_musl]);
+        let glibc = ("c.so", Elf::new().needs("libc.so.6"));
+        check(&[bare.clone(), musl, glibc], &[guess, of_musl, "c.so manylinux_2_5_x86_64 []"]);
+        // Those for another machine say nothing.
+        let arm = ("d.so", Elf::aarch64().needs("libc.musl-aarch64.so.1"));
+        check(&[bare, arm], &[guess, "d.so musllinux_1_2_aarch64 []"]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub struct NoteReport {
 pub enum NoteKind {
     /// The file is for another machine or C library than the rest, and was not looked at.
     OtherPlatform,
-    /// Nothing says for which C library the file is.
+    /// Nothing says for which C library the file is: glibc is a guess.
     UnknownLibc,
     /// The file asks for an executable stack.
     ExecutableStack,
@@ -371,6 +371,8 @@ pub enum Unmet<'a> {
     Blocked(&'a [BlockerReport]),
     /// The file is for another machine or C library.
     OtherPlatform,
+    /// The tag is of musl, and nothing says for which C library the file is.
+    UnknownLibc,
     /// Nothing else is in the way, but this file of native code is installed to purelib.
     Purelib(&'a str),
 }
@@ -405,12 +407,13 @@ impl Requirement {
         };
         let policy =
             report.policies.iter().find(|policy| policy.aliases.iter().chain([&policy.tag]).any(is_meant));
+        let first = |kind: NoteKind| report.notes.iter().find(|note| note.kind == kind);
         match policy {
-            None => Some(Unmet::OtherPlatform),
-            Some(policy) if policy.reached => {
-                let misplaced = report.notes.iter().find(|note| note.kind == NoteKind::Purelib);
-                misplaced.map(|note| Unmet::Purelib(&note.file))
+            None if self.0.starts_with(Libc::Musl.family()) && first(NoteKind::UnknownLibc).is_some() => {
+                Some(Unmet::UnknownLibc)
             }
+            None => Some(Unmet::OtherPlatform),
+            Some(policy) if policy.reached => first(NoteKind::Purelib).map(|note| Unmet::Purelib(&note.file)),
             Some(policy) => Some(Unmet::Blocked(&policy.blockers)),
         }
     }
@@ -480,7 +483,7 @@ impl From<Note> for NoteReport {
             Note::UnknownLibc(file) => (
                 NoteKind::UnknownLibc,
                 file,
-                "does not say for which C library it is: glibc was taken for granted".to_owned(),
+                "names no C library, nor does anything else here: that it is for glibc is a guess".to_owned(),
             ),
             Note::ExecutableStack(file) => (
                 NoteKind::ExecutableStack,

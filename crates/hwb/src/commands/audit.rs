@@ -104,6 +104,9 @@ fn refusal(tag: &str, unmet: &Unmet<'_>, verbosity: Verbosity) -> String {
         Unmet::OtherPlatform => {
             format!("\n{BAD}{tag}{BAD:#} is required, and is for another machine or C library\n")
         }
+        Unmet::UnknownLibc => {
+            format!("\n{BAD}{tag}{BAD:#} is required, and nothing says for which C library this is\n")
+        }
         Unmet::Purelib(file) => {
             let file = text::row(file);
             format!("\n{BAD}{tag}{BAD:#} is required, and {file} is native code that goes to purelib\n")

@@ -265,6 +265,22 @@ fn native_code_in_purelib_is_noted_and_deserves_no_required_tag() {
 }
 
 #[test]
+fn a_guess_is_called_one() {
+    let context = context_with(&wheel(&[("greeter/bare.so", Elf::i686())]));
+    assert_snapshot!(context.run(["audit", "--require", "musllinux_1_2", WHEEL]), @r"
+    exit: 6
+    --- stdout
+    greeter-1.0-py3-none-linux_i686.whl
+
+    tag   manylinux_2_5_i686
+    note  greeter/bare.so names no C library, nor does anything else here: that it is for glibc is a guess
+
+    musllinux_1_2 is required, and nothing says for which C library this is
+    ");
+    context.run(["audit", "--require", "manylinux_2_17", WHEEL]).success();
+}
+
+#[test]
 fn what_record_says_of_native_code_is_compared() {
     let hidden = wheel(&[]).unlisted("greeter/hidden.so", extension().build());
     let context = context_with(&hidden);
