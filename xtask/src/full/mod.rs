@@ -111,6 +111,8 @@ pub(crate) enum Bench {
     Build,
     /// The same around a checkout of 20,000 files and 500 MB.
     Tree,
+    /// `hwb audit` against `auditwheel show` on large public wheels.
+    Audit,
 }
 
 /// Runs one part and writes its section, if it was the release build that was looked at.

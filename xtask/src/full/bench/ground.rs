@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::{Bench, BenchOptions};
 use crate::corpus::file_name;
 use crate::mounts::Mount;
 use crate::programs::{capture, program};
@@ -22,31 +21,41 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Takes the folder that was asked for, or makes one below `usual`.
+    /// Takes the folder that was asked for, or makes `usual`.
+    pub(super) fn open(usual: &Path, asked: Option<&Path>) -> anyhow::Result<Self> {
+        Self::at(asked.unwrap_or(usual), None)
+    }
+
+    /// Takes the folder that was asked for, or mounts a file system below `usual`.
     ///
     /// # Errors
     ///
     /// The large tree is to stand on an ext4 with a journal, as on most machines: without one writing is cheaper.
-    pub(super) fn open(usual: &Path, options: &BenchOptions) -> anyhow::Result<Self> {
-        let (place, image) = match (&options.place, options.what) {
-            (Some(place), _) => (place.clone(), None),
-            (None, Bench::Build) => (usual.to_owned(), None),
-            (None, Bench::Tree) => {
+    pub(super) fn with_journal(usual: &Path, asked: Option<&Path>) -> anyhow::Result<Self> {
+        let ground = match asked {
+            Some(place) => Self::at(place, None),
+            None => {
                 let at = usual.join("journaled");
-                (at.clone(), Some(journaled(&usual.join("journaled.ext4"), at)?))
+                let image = journaled(&usual.join("journaled.ext4"), at.clone())?;
+                Self::at(&at, Some(image))
             }
-        };
-        fs_err::create_dir_all(&place)?;
-        let place = fs_err::canonicalize(place)?;
-        let file_system = FileSystem::of(&place)?;
-        if options.what == Bench::Tree && file_system != FileSystem::Ext4(Journal::Yes) {
+        }?;
+        if ground.file_system != FileSystem::Ext4(Journal::Yes) {
             bail!(
-                "{} is on {file_system}, and the large tree is measured on an ext4 with a journal: \
+                "{} is on {}, and the large tree is measured on an ext4 with a journal: \
                  leave --place away as root, or make one (truncate -s {IMAGE} FILE; mkfs.ext4 FILE; \
                  mount -o loop FILE FOLDER)",
-                place.display()
+                ground.place.display(),
+                ground.file_system
             );
         }
+        Ok(ground)
+    }
+
+    fn at(place: &Path, image: Option<Mount>) -> anyhow::Result<Self> {
+        fs_err::create_dir_all(place)?;
+        let place = fs_err::canonicalize(place)?;
+        let file_system = FileSystem::of(&place)?;
         Ok(Self { place, file_system, _image: image })
     }
 }

@@ -18,6 +18,7 @@ use crate::peers::Peers;
 use crate::programs::{capture, program};
 use crate::workspace::{Workspace, ambient};
 
+mod audit;
 mod ground;
 mod projects;
 mod tree;
@@ -50,7 +51,28 @@ struct Arena {
 
 /// Measures what is asked for.
 pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Section> {
-    let ground = Ground::open(&workspace.target.join("bench"), options)?;
+    let (usual, asked) = (workspace.target.join("bench"), options.place.as_deref());
+    match options.what {
+        Bench::Build => {
+            builds(workspace, options, &Ground::open(&usual, asked)?, ("bench build", small_projects))
+        }
+        Bench::Tree => {
+            builds(workspace, options, &Ground::with_journal(&usual, asked)?, ("bench tree", tree::run))
+        }
+        Bench::Audit => audit::run(workspace, options, &Ground::open(&usual, asked)?),
+    }
+}
+
+/// The name of a part, and what measures it.
+type Part = (&'static str, fn(&Arena, &BenchOptions) -> anyhow::Result<String>);
+
+/// Measures builds; `ground` stands as long as they run.
+fn builds(
+    workspace: &Workspace,
+    options: &BenchOptions,
+    ground: &Ground,
+    (part, measure): Part,
+) -> anyhow::Result<Section> {
     let peers_index = fetch::Index::configured()?;
     let peers = Peers::install(workspace, &peers_index)?;
     let wheels = workspace.target.join("bench-wheels");
@@ -58,10 +80,7 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
     let hwb = workspace.hwb(options.program.binary.clone())?;
     let python = real_interpreter()?;
     let arena = Arena { place: ground.place.clone(), hwb, peers, index, python };
-    let (part, body) = match options.what {
-        Bench::Build => ("bench build", small_projects(&arena, options)?),
-        Bench::Tree => ("bench tree", tree::run(&arena, options.rounds)?),
-    };
+    let body = measure(&arena, options)?;
     let body = format!(
         "{} rounds, {}, CPython {PYTHON}, on {}; index on loopback with cache headers, caches of all tools warm where \
          nothing else is said. `fresh`: hwb makes the environment anew for every build, as uv and build do \
@@ -164,11 +183,17 @@ fn measure<T: Copy + Ord + Debug>(
     Ok(times.into_iter().map(|(tool, times)| (tool, median(times))).collect())
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    let middle = times.len() / 2;
-    let low = if times.len().is_multiple_of(2) { middle.saturating_sub(1) } else { middle };
-    (times[low] + times[middle]).as_secs_f64() * 500.0
+/// In milliseconds.
+fn median(times: Vec<Duration>) -> f64 {
+    middle(times.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
+}
+
+/// What is in the middle; there is something.
+fn middle(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let half = numbers.len() / 2;
+    let low = if numbers.len().is_multiple_of(2) { half.saturating_sub(1) } else { half };
+    f64::midpoint(numbers[low], numbers[half])
 }
 
 /// A virtual environment with the project's build requirements, bytecode compiled.
@@ -248,17 +273,17 @@ fn frontend(arena: &Arena, (tool, cache): (Tool, &Path), source: &Path, out: &Pa
 }
 
 /// Gives a command a built environment, and keeps what it was given already.
-fn surround(arena: &Arena, command: &mut Command) {
+fn surround(home: &Path, command: &mut Command) {
     let own: Vec<(OsString, OsString)> =
         command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     command.env_clear().env("PATH", ambient("PATH").unwrap_or_default());
-    command.env("HOME", &arena.place).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("NO_COLOR", "1");
+    command.env("HOME", home).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("NO_COLOR", "1");
     command.env("SOURCE_DATE_EPOCH", "1700000000").envs(own);
 }
 
 /// Times a command in a built environment; it must have made exactly one wheel.
 fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
-    surround(arena, command);
+    surround(&arena.place, command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A tool that flushes its output would else pay for what the one before it left in the journal.
     capture(&mut program("sync"))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use hwb_testkit::Tree;
 
-use super::{Arena, Tool, frontend, measure, projects, surround, timed};
+use super::{Arena, BenchOptions, Tool, frontend, measure, projects, surround, timed};
 use crate::compare;
 use crate::corpus::only_wheel;
 use crate::programs::{capture, program};
@@ -33,7 +33,7 @@ const RUNS: [Run; 5] = [
 ];
 
 /// Checks the digest of the checkout, and measures.
-pub(super) fn run(arena: &Arena, rounds: usize) -> anyhow::Result<String> {
+pub(super) fn run(arena: &Arena, options: &BenchOptions) -> anyhow::Result<String> {
     let source = arena.place.join("checkout");
     if !source.is_dir() {
         let partial = arena.place.join("checkout-partial");
@@ -42,7 +42,7 @@ pub(super) fn run(arena: &Arena, rounds: usize) -> anyhow::Result<String> {
         fs_err::rename(&partial, &source)?;
     }
     check_digest(arena, &source)?;
-    let medians = measure(rounds, &RUNS, |run| one_run(arena, run, &source))?;
+    let medians = measure(options.rounds, &RUNS, |run| one_run(arena, run, &source))?;
     let of = |run: Run| only_wheel(&out(arena, run));
     let differences = compare::wheels(&of((Tool::Hwb, Cache::Warm))?, &of((Tool::Uv, Cache::Warm))?)?;
     ensure!(differences.is_empty(), "the wheels of hwb and uv differ: {}", differences.join("; "));
@@ -119,7 +119,7 @@ fn overwrite(arena: &Arena, file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn digest_of(arena: &Arena, source: &Path, cache: &Path) -> anyhow::Result<String> {
     let out = empty(&arena.place.join("run/digest-out"))?;
     let mut command = frontend(arena, (Tool::Hwb, cache), source, &out);
-    surround(arena, &mut command);
+    surround(&arena.place, &mut command);
     let report: serde_json::Value = serde_json::from_str(&capture(command.arg("--json"))?)?;
     let digest = report["artifacts"][0]["source"].as_str();
     digest.map(str::to_owned).context("the build reports no digest of its source")
