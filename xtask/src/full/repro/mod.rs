@@ -62,6 +62,9 @@ impl Finding {
     }
 }
 
+/// How every try of one row ended, with one binary.
+type Tries = Vec<Finding>;
+
 /// Builds what is selected twice and compares the bytes; rows that were the same with this binary are not done again.
 pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Result<Section> {
     let corpus = Corpus::load(&workspace.root)?;
@@ -75,17 +78,23 @@ pub(super) fn run(workspace: &Workspace, selection: &Selection) -> anyhow::Resul
     let stage = Stage::open(&hwb, &index)?;
     let seen = control::prove(&stage)?;
     println!("control: {seen}");
-    let mut findings = Findings::open(workspace, "repro", stage.binary(), selection)?;
+    let mut findings: Findings<Tries> = Findings::open(workspace, "repro", stage.binary(), selection)?;
     let wanted = |row: &&Row| row.kind != Kind::Broken && selection.wants(row);
     for row in corpus.rows.iter().filter(wanted) {
-        if let Some(finding @ Finding::Same { .. }) = findings.of(row) {
+        let mut tries = findings.of(row).cloned().unwrap_or_default();
+        if let Some(finding @ Finding::Same { .. }) = tries.last() {
             println!("{:32}   known  {}", row.name, finding.line());
             continue;
         }
         let start = Instant::now();
         let finding = twice(&stage, &index.sdist(row, &workspace.target.join("corpus"))?)?;
         println!("{:32} {:>5} s  {}", row.name, start.elapsed().as_secs(), finding.line());
-        findings.note(row, finding)?;
+        if matches!(finding, Finding::Different { .. }) {
+            let kept = workspace.target.join("full/different").join(&row.name);
+            stage.keep(&kept.join(tries.len().to_string()))?;
+        }
+        tries.push(finding);
+        findings.note(row, tries)?;
     }
     Ok(report(&corpus, &findings, &seen))
 }
@@ -124,12 +133,20 @@ impl Count {
     }
 }
 
+/// The try that a row is counted by: one that gave other bytes is not undone by a later one that did not.
+fn decisive(tries: &Tries) -> Option<&Finding> {
+    tries.iter().find(|finding| matches!(finding, Finding::Different { .. })).or(tries.last())
+}
+
 /// The findings of all rows that were looked at. What must be so: every pure wheel the same, and 95 % of the others.
-fn report(corpus: &Corpus, findings: &Findings<Finding>, seen: &str) -> Section {
+fn report(corpus: &Corpus, findings: &Findings<Tries>, seen: &str) -> Section {
     let (mut pure, mut compiled) = (Count::default(), Count::default());
     let (mut rows, mut failed) = (String::new(), Vec::new());
     for row in &corpus.rows {
-        let Some(finding) = findings.of(row) else { continue };
+        let Some((tries, finding)) = findings.of(row).and_then(|tries| Some((tries, decisive(tries)?)))
+        else {
+            continue;
+        };
         match finding {
             Finding::Same { wheel } | Finding::Different { wheel, .. } if wheel.ends_with("-any.whl") => {
                 pure.add(finding);
@@ -138,8 +155,9 @@ fn report(corpus: &Corpus, findings: &Findings<Finding>, seen: &str) -> Section 
             Finding::BuiltOnce { .. } => failed.push(row.name.clone()),
             Finding::NotBuilt { .. } => {}
         }
-        if !matches!(finding, Finding::Same { .. }) {
-            writeln!(rows, "- {} {} ({}): {}", row.name, row.version, row.style, finding.line())
+        if tries.iter().any(|finding| !matches!(finding, Finding::Same { .. })) {
+            let lines: Vec<String> = tries.iter().map(Finding::line).collect();
+            writeln!(rows, "- {} {} ({}): {}", row.name, row.version, row.style, lines.join("; then "))
                 .expect("writing to a string succeeds");
         }
     }

@@ -24,6 +24,9 @@ const AHEAD: &str = "+3d";
 /// How long a hook may take: what waits for a clock that does not come shall not wait for ever.
 const TIMEOUT: &str = "30m";
 
+/// What mends how faketime waits, as C.
+const WAITING: &str = include_str!("clock_nanosleep.c");
+
 /// How hwb reaches the index, where the machine says so.
 const REACHING: [&str; 8] = [
     "SSL_CERT_FILE",
@@ -86,6 +89,10 @@ impl Stage {
         if clock.is_empty() {
             bail!("faketime is not installed");
         }
+        let (source, waiting) = (place.join("clock_nanosleep.c"), place.join("clock_nanosleep.so"));
+        fs_err::write(&source, WAITING)?;
+        capture(program("cc").args(["-shared", "-fPIC", "-O2", "-o"]).args([&waiting, &source]))?;
+        let clock = format!("{}:{clock}", waiting.display());
         Ok(Self {
             _shuffled: shuffled,
             _toolchain: toolchain,
@@ -119,6 +126,16 @@ impl Stage {
         let mut command = self.command(surroundings, "build")?;
         capture(command.arg(source).arg("--out-dir").arg(&out))?;
         only_wheel(&out)
+    }
+
+    /// Copies the two wheels of the last source to a folder that outlives the stage.
+    pub(super) fn keep(&self, kept: &Path) -> anyhow::Result<()> {
+        for out in ["first", "second"] {
+            let wheel = only_wheel(&self.place.path().join(out))?;
+            fs_err::create_dir_all(kept.join(out))?;
+            fs_err::copy(&wheel, kept.join(out).join(file_name(&wheel)))?;
+        }
+        Ok(())
     }
 
     /// What `hwb verify` in the second surroundings says of a wheel.
