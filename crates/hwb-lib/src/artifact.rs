@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hwb_archive::Limits;
 use hwb_ident::{Digest, PackageName, Timestamp, Version};
+use hwb_wheel::native::{Native, NativeFormat, Tie};
 use hwb_wheel::{Expect, Sdist, Wheel, sdist};
 
 use crate::build::{ArtifactKind, ArtifactReport};
@@ -19,7 +20,17 @@ pub(crate) struct Finished {
     pub(crate) version: Version,
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Digest,
+    pub(crate) code: Code,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Whether an artifact has native code that says where it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It has programs or libraries in ELF, for a machine that has platform tags.
+    Elf,
+    /// It has none.
+    Absent,
 }
 
 /// What the source promised of the artifact.
@@ -128,8 +139,13 @@ pub(crate) fn finish_wheel(
         version: wheel.metadata().version.clone(),
         digest: Digest::of(&bytes),
         bytes,
+        code: if report.native.iter().any(|(_, native)| is_elf(native)) { Code::Elf } else { Code::Absent },
         warnings: report.warnings.iter().map(ToString::to_string).collect(),
     })
+}
+
+fn is_elf(native: &Native) -> bool {
+    native.format == NativeFormat::Elf && native.tie == Tie::Platform
 }
 
 /// Checks the sdist `file` in `directory` and writes it canonically.
@@ -154,6 +170,7 @@ pub(crate) fn finish_sdist(
         version: report.metadata.version.clone(),
         digest: Digest::of(&bytes),
         bytes,
+        code: Code::Absent,
         warnings: report.warnings.iter().map(ToString::to_string).collect(),
     })
 }

@@ -17,7 +17,7 @@ use hwb_repair::{
 };
 use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::search::Search;
 use crate::error::{Error, ErrorKind};
@@ -80,7 +80,7 @@ pub enum Subject {
 }
 
 /// Where something runs.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FloorReport {
     /// `glibc` or `musl`.
     pub libc: String,

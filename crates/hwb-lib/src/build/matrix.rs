@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hwb_build::Artifact;
 use hwb_ident::{ArchivePath, PathSource, Requirement, SourceSpec, WheelFilename};
+use hwb_repair::AuditError;
 use hwb_uv::Python;
 use serde_json::Value;
 
 use crate::artifact::{self, ArtifactError, Finished, Promise};
 use crate::build::cell::{self, Built, Inputs, Order};
 use crate::build::epoch;
+use crate::build::portability::{self, ArtifactAudit};
 use crate::build::request::{
     ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Requested,
     Selection,
@@ -269,8 +271,12 @@ impl Job<'_> {
         let finished = phases.run(Phase::Check, || {
             artifact::finish_sdist(built.directory(), &built.file, &promise, tree.epoch)
         })?;
-        let report =
-            self.publish(Provenance { tree, built: &built, python: python.as_ref() }, &finished, phases)?;
+        let report = self.publish(
+            Provenance { tree, built: &built, python: python.as_ref() },
+            &finished,
+            None,
+            phases,
+        )?;
         Ok((report, finished))
     }
 
@@ -408,16 +414,29 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<ArtifactReport, Error> {
         let promise = promise(tree)?;
-        let finished = phases.run(Phase::Check, || {
-            artifact::finish_wheel(built.directory(), &built.file, &promise, tree.epoch)
+        let (finished, audit) = phases.run(Phase::Check, || {
+            let finished = artifact::finish_wheel(built.directory(), &built.file, &promise, tree.epoch)?;
+            let audit = portability::audit(&finished);
+            Ok((finished, audit))
         })?;
-        self.publish(Provenance { tree, built, python }, &finished, phases)
+        let audit = audit.unwrap_or_else(|error| {
+            self.warn_unaudited(&finished.file, error);
+            None
+        });
+        self.publish(Provenance { tree, built, python }, &finished, audit, phases)
+    }
+
+    /// A wheel that cannot be audited is no worse for it.
+    fn warn_unaudited(&self, file: &str, error: AuditError) {
+        let why = Error::new(ErrorKind::Check, error).chain().collect::<Vec<_>>().join(": ");
+        self.world.tell(Event::Warning { message: format!("`{file}` cannot be audited: {why}") });
     }
 
     fn publish(
         &self,
         provenance: Provenance<'_>,
         finished: &Finished,
+        audit: Option<ArtifactAudit>,
         phases: &Phases<'_>,
     ) -> Result<ArtifactReport, Error> {
         let Provenance { tree, built, python } = provenance;
@@ -442,6 +461,7 @@ impl Job<'_> {
             archive: tree.origin.archive.map(|digest| digest.to_string()),
             source_date_epoch: tree.epoch.seconds(),
             requirements: built.requirements.clone(),
+            audit,
             influences: built.influences.clone(),
             phases: phases.seconds(),
         };

@@ -6,6 +6,7 @@ mod epoch;
 pub(crate) mod matrix;
 mod nested;
 mod plan;
+mod portability;
 mod request;
 mod several;
 mod workspace;
@@ -20,6 +21,7 @@ pub(crate) use self::nested::NestedBuilder;
 pub use self::plan::{
     BackendOrigin, InterpreterReason, PlanReport, PlannedBackend, PlannedInterpreter, PlannedProject, Route,
 };
+pub use self::portability::ArtifactAudit;
 pub use self::request::{
     ArtifactKind, ArtifactReport, BuildReport, BuildRequest, ConfigValue, Environments, HookPath, Isolation,
     Network, Outputs, Placement, Requested, Selection,

@@ -8,6 +8,8 @@ use hwb_ident::{ArchivePath, PackageName, SourceSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::build::portability::ArtifactAudit;
+
 /// What is asked of `hwb build`, as the arguments say it; settings give the rest.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -202,6 +204,9 @@ pub struct ArtifactReport {
     pub source_date_epoch: u64,
     /// What was in the build environment: `name==version`, sorted.
     pub requirements: Vec<String>,
+    /// How portable its native code is; null where it has none, and where that cannot be told.
+    #[serde(default)]
+    pub audit: Option<ArtifactAudit>,
     /// Names of the variables from outside that can change what is built.
     pub influences: Vec<String>,
     /// Seconds by phase.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hwb_lib::build::{self, ArtifactReport, BuildReport, BuildRequest, PlanReport, Requested};
+use hwb_lib::build::{self, ArtifactAudit, ArtifactReport, BuildReport, BuildRequest, PlanReport, Requested};
 use hwb_lib::schema::ErrorDocument;
 use hwb_lib::settings::Settings;
 use hwb_lib::{Error, ErrorKind};
@@ -17,6 +17,8 @@ use crate::render::{self, text};
 
 const DONE: Style = AnsiColor::Green.on_default().bold();
 const DIM: Style = Style::new().dimmed();
+/// So many libraries are named in one line.
+const MOST: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write the report {}", path.display())]
@@ -96,16 +98,33 @@ fn show_artifacts(context: &Context, artifacts: &[ArtifactReport]) {
     }
 }
 
-/// One artifact in one line, and the interpreters that it serves besides its own.
+/// One artifact in one line, the platform tag that it deserves, and the interpreters that it serves besides its own.
 fn line(artifact: &ArtifactReport, cwd: &Path) -> String {
     let path = text::path(&artifact.path, cwd);
     let size = text::size(artifact.size);
     let mut line = format!("{DONE}Built{DONE:#} {path} {DIM}({size}, {}){DIM:#}\n", artifact.sha256);
+    // Writing to a String does not fail.
+    if let Some(audit) = &artifact.audit {
+        let _infallible = writeln!(line, "  {DIM}deserves {}{DIM:#}", deserved(audit));
+    }
     if !artifact.serves.is_empty() {
-        // Writing to a String does not fail.
         let _infallible = writeln!(line, "  {DIM}also serves {}{DIM:#}", artifact.serves.join(", "));
     }
     line
+}
+
+/// A tag, and why it is no portable one where libraries from outside are the reason.
+fn deserved(audit: &ArtifactAudit) -> String {
+    let ArtifactAudit { tag, external_libraries, floor: _ } = audit;
+    if !tag.starts_with("linux_") || external_libraries.is_empty() {
+        return tag.clone();
+    }
+    let shown = external_libraries.iter().take(MOST).map(|library| text::row(library));
+    let mut shown = shown.collect::<Vec<_>>();
+    if let Some(more) = external_libraries.len().checked_sub(MOST).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    format!("{tag}: needs {}", shown.join(", "))
 }
 
 /// Writes a document beside its place and moves it there.

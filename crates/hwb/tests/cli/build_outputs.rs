@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hwb_testkit::command::python;
-use hwb_testkit::{CommandContext, Project, Tree};
+use hwb_testkit::{CommandContext, Elf, Project, Tree};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -118,11 +118,86 @@ fn the_report_is_complete() {
       "requirements": [
         "tiny-backend==1.0"
       ],
+      "audit": null,
       "influences": [],
       "phases": null
     }
     "#);
     assert_snapshot!(outcome.stderr.lines().next().unwrap_or_default(), @"greeter");
+}
+
+/// Its name stays what the backend made of it.
+#[test]
+fn a_wheel_with_native_code_is_audited() {
+    let context = context_with(&greeter().extension("int x;\n"));
+    assert_snapshot!(context.run(["build", "greeter"]), @r"
+    exit: 0
+    --- stdout
+    Built dist/greeter-1.0-[CPYTHON]-[LINUX].whl ([SIZE], sha256:[DIGEST])
+      deserves [LINUX]
+    --- stderr
+    greeter
+      preparing source [TIME]
+      finding interpreter [TIME]
+      resolving build requirements [TIME]
+      making environment [TIME]
+      asking backend [TIME]
+      building wheel [TIME]
+      checking and writing [TIME]
+    ");
+    let report = context.run(["build", "greeter", "--json", "-q"]).success().json();
+    let artifact = &report["artifacts"][0];
+    let file = format!("dist/{}", artifact["file"].as_str().unwrap());
+    let audited = context.run(["audit", "--json", &file]).success().json();
+    let [said, expected] = [&artifact["audit"], &audited[0]];
+    for key in ["tag", "external_libraries", "floor"] {
+        assert_eq!(said[key], expected[key], "{key}");
+    }
+    assert!(said["tag"].as_str().unwrap().starts_with("manylinux_"), "{said}");
+}
+
+/// The project `greeter` with this code, which a compiler elsewhere made for i686.
+fn prebuilt(code: Vec<u8>) -> Project {
+    greeter().module("fast.so", code).option("tag", "py3-none-linux_i686")
+}
+
+#[test]
+fn libraries_that_a_wheel_lacks_are_named() {
+    let libraries = ["libxml2.so.2", "libxslt.so.1", "liba.so", "libb.so", "libc.so", "libd.so"];
+    let line = |count: usize| {
+        let code =
+            libraries[..count].iter().fold(Elf::i686().needs("libc.so.6"), |elf, name| elf.needs(name));
+        let context = context_with(&prebuilt(code.build()));
+        let shown = context.run(["build", "greeter"]).success().stdout;
+        shown.lines().nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(line(0), "  deserves manylinux_2_5_i686");
+    assert_eq!(line(2), "  deserves linux_i686: needs libxml2.so.2, libxslt.so.1");
+    assert_eq!(line(6), "  deserves linux_i686: needs liba.so, libb.so, libc.so, libd.so, 2 more");
+}
+
+#[test]
+fn a_wheel_that_cannot_be_audited_is_built_all_the_same() {
+    let mut code = Elf::i686().needs("libc.so.6").build();
+    code.truncate(200);
+    let context = context_with(&prebuilt(code));
+    assert_snapshot!(context.run(["build", "greeter"]), @r"
+    exit: 0
+    --- stdout
+    Built dist/greeter-1.0-py3-none-linux_i686.whl ([SIZE], sha256:[DIGEST])
+    --- stderr
+    greeter
+      preparing source [TIME]
+      finding interpreter [TIME]
+      resolving build requirements [TIME]
+      making environment [TIME]
+      asking backend [TIME]
+      building wheel [TIME]
+      checking and writing [TIME]
+    warning: `greeter-1.0-py3-none-linux_i686.whl` cannot be audited: `fast.so` is a malformed ELF file: its dynamic section lies outside the file
+    ");
+    let report = context.run(["build", "greeter", "--json", "-q"]).success().json();
+    assert_eq!(report["artifacts"][0]["audit"], Value::Null);
 }
 
 /// PEP 660: the wheel points at the tree itself.
