@@ -3,7 +3,7 @@
 //! - [`tree`]: files in memory that become a folder, a tar.gz or a zip.
 //! - [`project`]: small Python projects and their sdists, and [`backend`], the backend that builds them.
 //! - [`wheel`]: wheels, right ones and wrong ones.
-//! - [`elf`]: native code that needs what it is told to.
+//! - [`elf`]: native code that needs what it is told to; [`sections`]: such that is nothing but sections.
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
 //! - [`command`]: runs the command line where nothing of this machine is seen.
@@ -19,6 +19,7 @@ pub mod elf;
 pub mod hostile;
 pub mod index;
 pub mod project;
+pub mod sections;
 pub mod tree;
 pub mod wheel;
 
@@ -27,6 +28,7 @@ pub use self::command::{CommandContext, Invocation, Outcome};
 pub use self::elf::Elf;
 pub use self::index::{Fault, Index, IndexBuilder, Request};
 pub use self::project::Project;
+pub use self::sections::elf_of_sections;
 pub use self::tree::{Artifact, Tree};
 pub use self::wheel::Wheel;
 

@@ -6,10 +6,9 @@ use std::fmt;
 use hwb_archive::Limits;
 use hwb_archive::zip::{Archive, Member, MemberKind, ZipError};
 use hwb_ident::ArchivePath;
+use hwb_repair::elf::sections;
 use schemars::JsonSchema;
 use serde::Serialize;
-
-use super::elf;
 
 /// One difference between two wheels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -196,7 +195,7 @@ impl<'a> Side<'a> {
 
 /// Says in what the contents of a member differ, and why that may be.
 fn explain(path: &ArchivePath, given: &[u8], built: &[u8]) -> (What, Option<Cause>) {
-    if let (Some(ours), Some(theirs)) = (elf::sections(given), elf::sections(built)) {
+    if let (Some(ours), Some(theirs)) = (sections(given), sections(built)) {
         return explain_sections(&ours, &theirs);
     }
     if path.as_str().ends_with(".pyc") && same_but_for_pyc_time(given, built) {
@@ -444,7 +443,9 @@ mod tests {
 
     #[test]
     fn native_code_shows_its_sections() {
-        let file = |text: &[u8], id: &[u8]| elf::forge(&[(".note.gnu.build-id", id), (".rodata", text)]);
+        let file = |text: &[u8], id: &[u8]| {
+            hwb_testkit::elf_of_sections(&[(".note.gnu.build-id", id), (".rodata", text)])
+        };
         check(
             "m.so",
             file(b"same", b"1"),

@@ -1,7 +1,6 @@
 //! `hwb verify`: a wheel is built again elsewhere, and compared with the one that is there.
 
 mod compare;
-mod elf;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,15 +1,17 @@
 //! ELF files (System V ABI), read with distrust: what they need, and what they say of themselves.
 //!
-//! Everything is found as the dynamic loader finds it, by program headers; section headers are not looked at. Each
-//! offset is checked against the file, and each count is bounded by its size.
+//! Everything is found as the dynamic loader finds it, by program headers; section headers are looked at by
+//! [`sections()`] alone. Each offset is checked against the file, and each count is bounded by its size.
 
 mod property;
 mod reader;
+mod sections;
 mod symbols;
 
 use hwb_wheel::elf::Elf as Head;
 
 use self::reader::{Reader, Segment, Text};
+pub use self::sections::sections;
 use self::symbols::SymbolTable;
 pub use self::symbols::{Binding, Definition, Symbol, Symbols};
 
