@@ -314,6 +314,10 @@ mod tests {
         check("manylinux_2_36", "riscv64", "GLIBC_ABI_DT_RELR", false);
         check("manylinux_2_39", "loongarch64", "GLIBCXX_3.4.33", false);
         check("manylinux_2_41", "x86_64", "GLIBC_PRIVATE", false);
+        check("manylinux_2_41", "x86_64", "GLIBCXX_3.4.34", false);
+        check("manylinux_2_42", "x86_64", "GLIBCXX_3.4.34", true);
+        check("manylinux_2_42", "loongarch64", "GLIBCXX_3.4.34", false);
+        check("manylinux_2_42", "x86_64", "CXXABI_1.3.16", false);
         check("manylinux_2_5", "x86_64", "OPENSSL_1_1_0", true);
         check("musllinux_1_1", "x86_64", "GLIBCXX_3.4.33", true);
     }
