@@ -1,7 +1,7 @@
 //! Whatever an ELF file says it needs, it is read within its bytes, and the verdict on it holds together.
 #![no_main]
 
-use hwb_repair::elf::Elf;
+use hwb_repair::elf::{Elf, scan};
 use hwb_repair::{Object, Sysroot, read_files};
 use libfuzzer_sys::fuzz_target;
 
@@ -12,6 +12,10 @@ fuzz_target!(|file: &[u8]| {
     };
     assert!(elf.symbols().count() <= file.len() / 16);
     assert!(elf.needed.iter().all(|name| name.len() < file.len()));
+    if let Ok(scan) = scan(file) {
+        let found = scan.beyond.values().map(|instructions| instructions.count).sum::<u64>();
+        assert!(found <= file.len() as u64);
+    }
     let object = Object::read("a.so", file).expect("what can be parsed can be read");
     // Beside itself it may find itself.
     let copy = Object { path: "b/a.so".to_owned(), ..object.clone() };

@@ -1,8 +1,9 @@
 //! `hwb audit` and `hwb policies`: how portable native code is.
 
+mod instructions;
 mod search;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::search::Search;
+use crate::build::Requested;
 use crate::error::{Error, ErrorKind};
 use crate::schema::ErrorBody;
 
@@ -167,6 +169,8 @@ pub enum NoteKind {
     ExecutableStack,
     /// The code of the file is changed while it is loaded.
     TextRelocations,
+    /// The file has instructions that not every x86-64 has.
+    Instructions,
     /// The file looks for libraries outside of the wheel.
     RunPathLeaves,
     /// The file is installed to purelib, where native code does not belong.
@@ -217,13 +221,18 @@ enum AuditError {
 }
 
 /// Audits wheels and ELF files, and what lies in directories of them, in the order of their names. The libraries of
-/// the system below the folder `sysroot`, if one is given, count as if they came along. What is malformed or not for
-/// Linux keeps nothing else from being audited.
+/// the system below the folder `sysroot`, if one is given, count as if they came along. Where `instructions` are asked
+/// for, code for x86-64 is decoded, and what not every such machine has is noted. What is malformed or not for Linux keeps
+/// nothing else from being audited.
 ///
 /// # Errors
 ///
 /// Kind `source` for what cannot be read, `usage` for what is neither.
-pub fn audit(paths: &[PathBuf], sysroot: Option<&Path>) -> Result<Vec<AuditOutcome>, Error> {
+pub fn audit(
+    paths: &[PathBuf],
+    sysroot: Option<&Path>,
+    instructions: Requested,
+) -> Result<Vec<AuditOutcome>, Error> {
     let is_folder = |folder: &&Path| folder.is_dir();
     if let Some(folder) = sysroot.filter(|folder| !is_folder(folder)) {
         return Err(Error::new(ErrorKind::Usage, AuditError::Sysroot(folder.to_owned())));
@@ -232,13 +241,20 @@ pub fn audit(paths: &[PathBuf], sysroot: Option<&Path>) -> Result<Vec<AuditOutco
     let mut known = Sysroot::default();
     let mut outcomes = Vec::new();
     for path in paths {
-        for (subject, code) in read(path)? {
-            outcomes.push(match code {
-                Ok(code) => {
+        for Found { subject, path, code } in read(path)? {
+            let decoded = match (&code, instructions) {
+                (Ok(_), Requested::Yes) => instructions::notes(&subject, &path)?,
+                (Ok(_), Requested::No) | (Err(_), _) => Ok(Vec::new()),
+            };
+            let both = code.and_then(|code| Ok((code, decoded?)));
+            outcomes.push(match both {
+                Ok((code, decoded)) => {
                     if let Some(search) = &search {
                         fill(&mut known, &code, search);
                     }
-                    AuditOutcome::Report(AuditReport::new(subject, code.audit(&known)))
+                    let mut report = AuditReport::new(subject, code.audit(&known));
+                    report.notes.extend(decoded);
+                    AuditOutcome::Report(report)
                 }
                 Err(error) => AuditOutcome::Failure(AuditFailure {
                     subject,
@@ -267,8 +283,15 @@ fn fill(known: &mut Sysroot, code: &Code, search: &Search) {
 /// Native code that was read, or what is wrong with it.
 type Checked<T> = Result<T, AuditError>;
 
+/// What there is to audit, and where it lies.
+struct Found {
+    subject: Subject,
+    path: PathBuf,
+    code: Checked<Code>,
+}
+
 /// Reads what there is to audit at a path.
-fn read(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
+fn read(path: &Path) -> Result<Vec<Found>, Error> {
     let usage = |failure: fn(PathBuf) -> AuditError| Error::new(ErrorKind::Usage, failure(path.to_owned()));
     if path.is_dir() {
         let found = directory(path)?;
@@ -278,7 +301,7 @@ fn read(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
         return Ok(vec![wheel(path)?]);
     }
     let object = object(path, path)?.ok_or_else(|| usage(AuditError::Neither))?;
-    let found = files(vec![(path.to_string_lossy().into_owned(), object)]);
+    let found = files(Path::new(""), vec![(path.to_owned(), object)]);
     if found.is_empty() { Err(usage(AuditError::Machine)) } else { Ok(found) }
 }
 
@@ -287,7 +310,7 @@ fn is_wheel(path: &Path) -> bool {
 }
 
 /// Every wheel below a directory, and then every ELF file.
-fn directory(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
+fn directory(path: &Path) -> Result<Vec<Found>, Error> {
     let entries = walk_sorted(path).map_err(|source| {
         Error::new(ErrorKind::Source, AuditError::List { path: path.to_owned(), source })
     })?;
@@ -299,10 +322,10 @@ fn directory(path: &Path) -> Result<Vec<(Subject, Checked<Code>)>, Error> {
     let mut objects = Vec::new();
     for Entry { path: name, .. } in &others {
         if let Some(object) = object(&path.join(name), name)? {
-            objects.push((name.to_string_lossy().into_owned(), object));
+            objects.push((name.clone(), object));
         }
     }
-    found.extend(files(objects));
+    found.extend(files(path, objects));
     Ok(found)
 }
 
@@ -310,13 +333,13 @@ fn read_failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::new(ErrorKind::Source, AuditError::Read { path: path.to_owned(), source })
 }
 
-fn wheel(path: &Path) -> Result<(Subject, Checked<Code>), Error> {
+fn wheel(path: &Path) -> Result<Found, Error> {
     let bytes = fs_err::read(path).map_err(read_failed(path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let code = read_wheel(&name, &bytes, threads)
         .map_err(|source| AuditError::Wheel { path: path.to_owned(), source });
-    Ok((Subject::Wheel(name.into_owned()), code))
+    Ok(Found { subject: Subject::Wheel(name.into_owned()), path: path.to_owned(), code })
 }
 
 /// Reads the ELF file at `path`, known as `name`; `None` if it is something else.
@@ -333,10 +356,13 @@ fn object(path: &Path, name: &Path) -> Result<Option<Checked<Object>>, Error> {
     Ok(Some(object.map_err(|source| AuditError::Elf { path: path.to_owned(), source })))
 }
 
-/// Takes files for code of their own each, in the order of their names; one that is malformed is no other's library.
-fn files(objects: Vec<(String, Checked<Object>)>) -> Vec<(Subject, Checked<Code>)> {
-    let (mut whole, mut found) = (Vec::new(), Vec::new());
-    for (name, object) in objects {
+/// Takes files below a folder for code of their own each, in the order of their names; one that is malformed is no
+/// other's library.
+fn files(folder: &Path, objects: Vec<(PathBuf, Checked<Object>)>) -> Vec<Found> {
+    let (mut whole, mut found, mut paths) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (path, object) in objects {
+        let name = path.to_string_lossy().into_owned();
+        paths.insert(name.clone(), folder.join(path));
         match object {
             Ok(object) => whole.push(object),
             Err(error) => found.push((name, Err(error))),
@@ -344,7 +370,11 @@ fn files(objects: Vec<(String, Checked<Object>)>) -> Vec<(Subject, Checked<Code>
     }
     found.extend(read_files(whole).into_iter().map(|(name, code)| (name, Ok(code))));
     found.sort_by(|(one, _), (other, _)| one.cmp(other));
-    found.into_iter().map(|(name, code)| (Subject::Elf(name), code)).collect()
+    let found = found.into_iter().map(|(name, code)| {
+        let path = paths.get(&name).cloned().unwrap_or_default();
+        Found { subject: Subject::Elf(name), path, code }
+    });
+    found.collect()
 }
 
 /// Lists the policies, glibc before musl, from the oldest to the newest.

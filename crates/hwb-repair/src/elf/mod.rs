@@ -1,16 +1,18 @@
 //! ELF files (System V ABI), read with distrust: what they need, and what they say of themselves.
 //!
 //! Everything is found as the dynamic loader finds it, by program headers; section headers are looked at by
-//! [`sections()`] alone. Each offset is checked against the file, and each count is bounded by its size.
+//! [`sections()`] and [`scan()`] alone. Each offset is checked against the file, and each count is bounded by its size.
 
 mod property;
 mod reader;
+mod scan;
 mod sections;
 mod symbols;
 
 use hwb_wheel::elf::Elf as Head;
 
 use self::reader::{Reader, Segment, Text};
+pub use self::scan::{Instructions, Question, Scan, scan};
 pub use self::sections::sections;
 use self::symbols::SymbolTable;
 pub use self::symbols::{Binding, Definition, Symbol, Symbols};
@@ -19,6 +21,9 @@ pub use self::symbols::{Binding, Definition, Symbol, Symbols};
 const MOST_NEEDED: usize = 1024;
 /// More versions than this are needed by no file.
 const MOST_VERSIONS: usize = 4096;
+
+/// `EM_X86_64`.
+const X86_64: u16 = 62;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;

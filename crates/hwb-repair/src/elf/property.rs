@@ -1,17 +1,16 @@
 //! Notes that a linker leaves about the whole file (Linux Extensions to gABI, ".note.gnu.property").
 
-use super::Isa;
 use super::reader::{Reader, Segment};
+use super::{Isa, X86_64};
 
 const PT_NOTE: u32 = 4;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
 const X86_ISA_1_NEEDED: u32 = 0xc000_8002;
-/// `EM_X86_64`: on other machines the same number means something else.
-const X86_64: u16 = 62;
 
 /// The level of x86-64 that the file says it needs. A note that cannot be read says nothing.
 pub(super) fn isa(reader: &Reader<'_>, segments: &[Segment]) -> Isa {
+    // On other machines the same number means something else.
     if reader.head.machine != X86_64 {
         return Isa::Baseline;
     }

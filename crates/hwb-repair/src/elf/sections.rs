@@ -36,11 +36,24 @@ pub fn sections(file: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
     Some(sections)
 }
 
+/// The sections that are code, by their addresses; none if the headers do not hold together.
+pub(super) fn executable_sections<'a>(reader: &Reader<'a>) -> Vec<(u64, &'a [u8])> {
+    const SHF_EXECINSTR: u64 = 4;
+    let headers = headers(reader).unwrap_or_default();
+    let is_code = |header: &&Header| header.kind != NO_BITS && header.flags & SHF_EXECINSTR != 0;
+    let code = headers.iter().filter(is_code);
+    code.map(|header| Some((header.address, header.contents(reader)?)))
+        .collect::<Option<_>>()
+        .unwrap_or_default()
+}
+
 /// One entry of the section header table.
 #[derive(Debug, Clone, Copy)]
 struct Header {
     name: u32,
     kind: u32,
+    flags: u64,
+    address: u64,
     offset: u64,
     size: u64,
 }
@@ -65,12 +78,14 @@ fn headers(reader: &Reader<'_>) -> Option<Vec<Header>> {
 }
 
 fn header(reader: &Reader<'_>, at: u64) -> Option<Header> {
-    let (offset, size) = if reader.is_wide() { (24, 32) } else { (16, 20) };
+    let place = |number: u64| at.checked_add(8)?.checked_add(number * reader.word_size());
     Some(Header {
         name: reader.quad(at)?,
         kind: reader.quad(at.checked_add(4)?)?,
-        offset: reader.word(at.checked_add(offset)?)?,
-        size: reader.word(at.checked_add(size)?)?,
+        flags: reader.word(place(0)?)?,
+        address: reader.word(place(1)?)?,
+        offset: reader.word(place(2)?)?,
+        size: reader.word(place(3)?)?,
     })
 }
 

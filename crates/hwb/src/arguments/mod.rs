@@ -185,6 +185,9 @@ pub(crate) struct AuditArguments {
     /// Count the libraries of the system in this folder as if they came along; / is the system that runs hwb
     #[arg(long, value_name = "DIR")]
     pub(crate) sysroot: Option<PathBuf>,
+    /// Decode code for x86-64, and note instructions that not every such machine has
+    #[arg(long)]
+    pub(crate) scan_isa: bool,
 }
 
 /// `hwb python`

@@ -7,6 +7,7 @@ use hwb_lib::audit::{
     self, AuditOutcome, AuditReport, BlockerKind, BlockerReport, FloorReport, PolicyReport, Requirement,
     Subject, Unmet,
 };
+use hwb_lib::build::Requested;
 use hwb_lib::{Error, ErrorKind};
 
 use super::Context;
@@ -25,7 +26,8 @@ pub(crate) fn run(context: &Context, arguments: &AuditArguments) -> Result<ExitC
     let requirement = arguments.require.as_deref().map(str::parse::<Requirement>).transpose()?;
     let paths = arguments.paths.iter().map(|path| context.ambient.absolute(path)).collect::<Vec<_>>();
     let sysroot = arguments.sysroot.as_ref().map(|folder| context.ambient.absolute(folder));
-    let outcomes = audit::audit(&paths, sysroot.as_deref())?;
+    let instructions = if arguments.scan_isa { Requested::Yes } else { Requested::No };
+    let outcomes = audit::audit(&paths, sysroot.as_deref(), instructions)?;
     let unmet = |report| requirement.as_ref().and_then(|requirement| requirement.unmet(report));
     let verbosity = context.global.verbosity();
     let mut blocks = Vec::new();

@@ -2,7 +2,7 @@
 
 use fs_err as fs;
 use hwb_testkit::wheel::Wheel;
-use hwb_testkit::{CommandContext, Elf};
+use hwb_testkit::{CommandContext, Elf, elf_of_sections};
 use insta::assert_snapshot;
 
 use crate::context;
@@ -297,6 +297,38 @@ fn what_record_says_of_native_code_is_compared() {
       greeter/hidden.so needs GLIBC_2.14 of libc.so.6 (memcpy)
         build where glibc is no newer than 2.12, as in an image of manylinux_2_12
     ");
+}
+
+/// A file says what it needs of the processor, or its instructions do where that is asked for.
+#[test]
+fn instructions_are_noted_on_request() {
+    let (popcnt, vpaddd, cpuid) = (b"\xf3\x48\x0f\xb8\xc0", b"\xc5\xfd\xfe\xc1", b"\x0f\xa2");
+    let fixed = elf_of_sections(&[(".text", &[&popcnt[..], vpaddd, vpaddd].concat())]);
+    let chosen = elf_of_sections(&[(".text", &[&cpuid[..], vpaddd].concat())]);
+    let wheel = Wheel::new("greeter", "1.0").tag("py3-none-linux_x86_64");
+    let wheel = wheel.file("greeter/chosen.so", chosen).file("greeter/fixed.so", fixed.clone());
+    let wheel = wheel.file("greeter/said.so", Elf::new().isa(7).build());
+    let context = context_with(&wheel);
+    let name = "greeter-1.0-py3-none-linux_x86_64.whl";
+    let instructions = |arguments: &[&str]| {
+        let report = context.run(["audit", "--json"].iter().chain(arguments)).success().json();
+        let notes = report[0]["notes"].as_array().unwrap().clone();
+        let found = notes.iter().filter(|note| note["kind"] == "instructions");
+        let lines = found.map(|note| format!("{} {}\n", note["file"], note["text"]));
+        lines.collect::<String>()
+    };
+    assert_eq!(instructions(&[name]), "");
+    assert_snapshot!(instructions(&["--scan-isa", name]), @r#"
+    "greeter/chosen.so" "has 1 instruction of x86-64-v3, the first at 0x42; it asks for the processor, and may choose at run time"
+    "greeter/fixed.so" "has 1 instruction of x86-64-v2, the first at 0x40; nothing in it asks for the processor"
+    "greeter/fixed.so" "has 2 instructions of x86-64-v3, the first at 0x45; nothing in it asks for the processor"
+    "#);
+    let code = context.work().join("code");
+    fs::create_dir_all(&code).unwrap();
+    fs::write(code.join("fixed.so"), fixed).unwrap();
+    for path in ["code", "code/fixed.so"] {
+        assert_eq!(instructions(&["--scan-isa", path]).lines().count(), 2, "{path}");
+    }
 }
 
 #[test]
