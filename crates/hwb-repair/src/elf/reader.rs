@@ -23,6 +23,11 @@ impl Text {
     pub(super) const RUN_PATH: Self = Self { what: "run path", longest: 1 << 16 };
     pub(super) const VERSION: Self = Self { what: "needed version", longest: 256 };
 
+    /// Whether it could be read again, once it is written.
+    pub(super) fn can_hold(self, text: &str) -> bool {
+        text.len() < self.longest && !text.contains('\0')
+    }
+
     /// Reads the text at a place of a table.
     pub(super) fn read(self, table: &[u8], at: u64) -> Result<&str, ElfError> {
         let Self { what, longest } = self;
@@ -47,7 +52,9 @@ pub(super) struct Segment {
     pub(super) flags: u32,
     pub(super) offset: u64,
     pub(super) address: u64,
+    pub(super) physical: u64,
     pub(super) file_size: u64,
+    pub(super) memory_size: u64,
     pub(super) alignment: u64,
 }
 
@@ -122,7 +129,9 @@ impl<'a> Reader<'a> {
                 flags: quad(4)?,
                 offset: word(8)?,
                 address: word(16)?,
+                physical: word(24)?,
                 file_size: word(32)?,
+                memory_size: word(40)?,
                 alignment: word(48)?,
             }
         } else {
@@ -131,7 +140,9 @@ impl<'a> Reader<'a> {
                 flags: quad(24)?,
                 offset: word(4)?,
                 address: word(8)?,
+                physical: word(12)?,
                 file_size: word(16)?,
+                memory_size: word(20)?,
                 alignment: word(28)?,
             }
         })

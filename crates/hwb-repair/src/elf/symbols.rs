@@ -65,14 +65,21 @@ impl<'a> SymbolTable<'a> {
                 .and_then(|hash| count_by_gnu_hash(&reader, file_offset(&reader, segments, hash)?))
         };
         let by_place = || {
-            let next = dynamic.tables.iter().filter(|table| **table > address).min();
-            next.map_or(0, |next| (next - address) / entry_size(&reader))
+            let others = dynamic.tables.iter().copied().chain(segments.iter().map(|segment| segment.address));
+            let next = others.filter(|other| *other > address).min();
+            let count = next.map_or(0, |next| (next - address) / entry_size(&reader));
+            without_empty(&reader, start, count)
         };
         let count = by_hash.or_else(by_gnu_hash).unwrap_or_else(by_place);
         let size = count.checked_mul(entry_size(&reader)).ok_or_else(outside)?;
         reader.bytes(start, size).ok_or_else(outside)?;
         let versions = dynamic.symbol_versions.and_then(|versions| file_offset(&reader, segments, versions));
         Ok(Some(Self { reader, strings, start, count, versions }))
+    }
+
+    /// Where it is in the file, and how many symbols it has.
+    pub(super) const fn place(&self) -> (u64, u64) {
+        (self.start, self.count)
     }
 
     pub(super) const fn iter(self) -> Symbols<'a> {
@@ -100,6 +107,16 @@ impl<'a> SymbolTable<'a> {
 
 const fn entry_size(reader: &Reader<'_>) -> u64 {
     if reader.is_wide() { 24 } else { 16 }
+}
+
+/// No symbol but the first is all zeros; such bytes are what lies between the table and the next thing.
+fn without_empty(reader: &Reader<'_>, start: u64, count: u64) -> u64 {
+    let size = entry_size(reader);
+    let is_symbol = |number: &u64| {
+        let bytes = start.checked_add(number * size).and_then(|at| reader.bytes(at, size));
+        bytes.is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0))
+    };
+    (1..count).rev().find(is_symbol).map_or(count.min(1), |last| last + 1)
 }
 
 /// `DT_HASH` has a chain entry for each symbol.
