@@ -16,6 +16,14 @@ pub struct Elf {
     isa: Option<u32>,
     stack: Option<u32>,
     entries: Vec<(u64, u64)>,
+    headers: Headers,
+}
+
+/// Which tables of headers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Headers {
+    Program,
+    ProgramAndSection,
 }
 
 /// One dynamic symbol in the making.
@@ -57,6 +65,7 @@ impl Elf {
             isa: None,
             stack: Some(6),
             entries: Vec::new(),
+            headers: Headers::Program,
         }
     }
 
@@ -177,6 +186,13 @@ impl Elf {
         self
     }
 
+    /// Gives it section headers, a symbol table, a comment and something to debug.
+    #[must_use]
+    pub fn sections(mut self) -> Self {
+        self.headers = Headers::ProgramAndSection;
+        self
+    }
+
     /// Writes the file.
     pub fn build(&self) -> Vec<u8> {
         let mut strings = Strings(vec![0]);
@@ -211,6 +227,19 @@ impl Elf {
         table.extend(self.stack.into_iter().flat_map(|flags| self.segment((0x6474_e551, flags), (0, 0))));
         file[..head].copy_from_slice(&self.head(head, segments));
         file[head..head + table.len()].copy_from_slice(&table);
+        if self.headers == Headers::ProgramAndSection {
+            let loaded = [
+                (".dynstr", 3, string_table),
+                (".dynsym", 11, symbols),
+                (".dynamic", 6, dynamic),
+                (".hash", 5, hash),
+                (".gnu.version", 0x6fff_ffff, indices),
+                (".gnu.version_r", 0x6fff_fffe, needs),
+            ];
+            let more = interpreter.map(|place| (".interp", 1, place));
+            let more = more.into_iter().chain(note.map(|place| (".note.gnu.property", 7, place)));
+            self.add_sections(&mut file, &loaded.into_iter().chain(more).collect::<Vec<_>>());
+        }
         file
     }
 
@@ -256,6 +285,58 @@ impl Elf {
         } else {
             [kind, place, flags, alignment].concat()
         }
+    }
+
+    /// Adds the headers of what is loaded, and sections that are not.
+    fn add_sections(&self, file: &mut Vec<u8>, loaded: &[(&'static str, u64, (usize, usize))]) {
+        let symbol_size = if self.is_wide { 24 } else { 16 };
+        let dynamic = loaded.iter().find(|(name, _, _)| *name == ".dynamic").map_or(0, |(_, _, (at, _))| *at);
+        let name = self.number(1, 4);
+        // `_DYNAMIC`, a local symbol of the third section.
+        let (info, value) = ([vec![1, 0], self.half(3)].concat(), self.word(BASE + dynamic as u64));
+        let symbol = if self.is_wide {
+            [name, info, value, self.word(0)].concat()
+        } else {
+            [name, value, self.word(0), info].concat()
+        };
+        let symbols = append(file, &[vec![0; symbol_size], symbol].concat());
+        let others = [
+            (".symtab", 2, symbols),
+            (".strtab", 3, append(file, b"\0_DYNAMIC\0")),
+            (".comment", 1, append(file, b"a forge\0")),
+            (".debug_info", 1, append(file, &[7; 40])),
+        ];
+        let mut names = Strings(vec![0]);
+        let mut table = vec![0; if self.is_wide { 64 } else { 40 }];
+        let strings = loaded.len() + 2;
+        for (name, kind, place) in loaded.iter().chain(&others) {
+            let is_loaded = !others.iter().any(|(other, _, _)| other == name);
+            let (link, info, size) = match kind {
+                2 => (strings, 2, symbol_size),
+                11 => (1, 1, symbol_size),
+                6 => (1, 0, if self.is_wide { 16 } else { 8 }),
+                5 | 0x6fff_ffff => (2, 0, 0),
+                0x6fff_fffe => (1, self.libraries().len(), 0),
+                _ => (0, 0, 0),
+            };
+            let head = [self.number(names.add(name), 4), self.number(*kind, 4)].concat();
+            let address = if is_loaded { BASE + place.0 as u64 } else { 0 };
+            let place = [u64::from(is_loaded) * 2, address, place.0 as u64, place.1 as u64];
+            table.extend([head, place.map(|word| self.word(word)).concat()].concat());
+            table.extend([self.quad(link), self.quad(info), self.word(1), self.word(size as u64)].concat());
+        }
+        let name = names.add(".shstrtab");
+        let place = append(file, &names.0);
+        let place = [0, 0, place.0 as u64, place.1 as u64].map(|word| self.word(word)).concat();
+        table.extend([self.number(name, 4), self.number(3, 4), place, self.quad(0), self.quad(0)].concat());
+        table.extend([self.word(1), self.word(0)].concat());
+        let start = append(file, &table).0;
+        let count = loaded.len() + others.len() + 2;
+        let (at, size_at) = if self.is_wide { (40, 58) } else { (32, 46) };
+        let word = self.word(start as u64);
+        file[at..at + word.len()].copy_from_slice(&word);
+        let sizes = [table.len() / count, count, count - 1].map(|value| self.half(value)).concat();
+        file[size_at..size_at + 6].copy_from_slice(&sizes);
     }
 
     /// The entries of the dynamic section that are names.

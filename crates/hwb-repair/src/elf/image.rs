@@ -15,6 +15,9 @@ pub(super) const SHT_NOBITS: u64 = 8;
 pub(super) const SHT_DYNSYM: u64 = 11;
 pub(super) const SHF_ALLOC: u64 = 2;
 
+/// More segments than this are in no file.
+const MOST_SEGMENTS: usize = 1024;
+
 /// The file.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
@@ -48,8 +51,12 @@ pub(super) struct Section {
 impl Section {
     /// The bytes of the file that it has.
     pub(super) const fn range(&self) -> Range<u64> {
-        let size = if matches!(self.kind, SHT_NULL | SHT_NOBITS) { 0 } else { self.size };
+        let size = if self.has_bytes() { self.size } else { 0 };
         self.offset..self.offset.saturating_add(size)
+    }
+
+    const fn has_bytes(&self) -> bool {
+        self.size > 0 && !matches!(self.kind, SHT_NULL | SHT_NOBITS)
     }
 
     pub(super) const fn is_loaded(&self) -> bool {
@@ -80,6 +87,9 @@ impl Image {
         let head = Head::parse(file).ok_or(ElfError::NotElf)?;
         let reader = Reader { file, head };
         let segments = reader.segments()?;
+        if segments.len() > MOST_SEGMENTS {
+            return Err(ElfError::TooMany { what: "program headers", most: MOST_SEGMENTS }.into());
+        }
         let field = |wide, narrow| if reader.is_wide() { wide } else { narrow };
         let outside = ElfError::Outside("header");
         let segment_table = reader.word(field(32, 28)).ok_or(outside)?;
@@ -121,11 +131,9 @@ impl Image {
                 return Err(ElfError::Headers.into());
             }
         }
-        for section in &self.sections {
-            let range = section.range();
-            if range.start < range.end
-                && (range.end > length || section.offset.checked_add(section.size).is_none())
-            {
+        for section in self.sections.iter().filter(|section| section.has_bytes()) {
+            let end = section.offset.checked_add(section.size);
+            if end.is_none_or(|end| end > length) {
                 return Err(ElfError::Outside("section").into());
             }
         }

@@ -1,8 +1,8 @@
 //! ELF files (System V ABI), read with distrust: what they need, and what they say of themselves.
 //!
 //! Everything is found as the dynamic loader finds it, by program headers; section headers are looked at by
-//! [`sections()`] and [`scan()`] alone, and kept right by [`edit`] and [`strip`], which change files. Each offset is
-//! checked against the file, and each count is bounded by its size.
+//! [`sections()`] and [`scan()`] alone, and kept right by [`edit`](mod@edit) and [`strip`](mod@strip), which change
+//! files. Each offset is checked against the file, and each count is bounded by its size.
 
 pub mod edit;
 mod image;
@@ -10,6 +10,7 @@ mod property;
 mod reader;
 mod scan;
 mod sections;
+pub mod strip;
 mod symbols;
 
 use hwb_wheel::elf::Elf as Head;

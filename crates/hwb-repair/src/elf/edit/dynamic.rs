@@ -26,6 +26,9 @@ const TEXTS: [u64; 5] = [0x6fff_fefa, 0x6fff_fefb, 0x6fff_fefc, 0x7fff_fffd, 0x7
 /// `DT_MIPS_RLD_MAP_REL`, which counts from where it is.
 const RELATIVE: u64 = 0x7000_0035;
 
+/// More entries than this are in no dynamic section.
+const MOST_ENTRIES: usize = 4096;
+
 /// The dynamic section.
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
@@ -49,6 +52,11 @@ impl Entries {
         let list =
             entries.take_while(|entry| entry.is_none_or(|(tag, _)| tag != 0)).collect::<Option<Vec<_>>>();
         let list = list.ok_or(ElfError::Outside("dynamic section"))?;
+        if list.len() > MOST_ENTRIES {
+            return Err(
+                ElfError::TooMany { what: "entries of the dynamic section", most: MOST_ENTRIES }.into()
+            );
+        }
         if list.iter().any(|(tag, _)| *tag == RELATIVE) {
             return Err(EditError::Unsupported(
                 "an entry of its dynamic section that counts from its own place",

@@ -183,11 +183,9 @@ fn follow(
 ) -> Result<(), EditError> {
     let address =
         |offset: u64| segment.address.checked_add(offset - segment.offset).ok_or(EditError::TooLarge);
-    for (tag, value) in &mut entries.list {
-        let offset = file_offset(&image.reader(), &image.segments, *value);
-        let found =
-            offset.and_then(|offset| Some((offset, moved.iter().find(|part| part.from.contains(&offset))?)));
-        if let (true, Some((offset, part))) = (dynamic::MOVABLE.contains(tag), found) {
+    for (_, value) in entries.list.iter_mut().filter(|(tag, _)| dynamic::MOVABLE.contains(tag)) {
+        let Some(offset) = file_offset(&image.reader(), &image.segments, *value) else { continue };
+        if let Some(part) = moved.iter().find(|part| part.from.contains(&offset)) {
             *value = address(part.to.start + (offset - part.from.start))?;
         }
     }

@@ -85,7 +85,7 @@ pub enum EditError {
 /// Versions that are needed of a library follow its name. A run path that is removed or replaced is no longer readable
 /// in the file. Only what the loader looks at is relied on; section headers and symbols follow.
 ///
-/// To remove debug sections as well, call `strip` first: what is added here comes last in the file.
+/// To remove debug sections as well, call [`strip`](super::strip::strip) first: what is added here comes last in the file.
 ///
 /// # Errors
 ///

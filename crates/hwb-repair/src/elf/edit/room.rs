@@ -14,6 +14,8 @@ use crate::elf::{PT_INTERP, PT_LOAD, file_offset};
 const SHT_NOTE: u64 = 7;
 /// Hash tables, strings, symbols and versions: what an entry of the dynamic section points to.
 const TABLES: [u64; 7] = [3, 5, 11, 0x6fff_fff6, 0x6fff_fffd, 0x6fff_fffe, 0x6fff_ffff];
+/// How often what has been found leads to more: parts that lie over each other are nothing a linker writes.
+const MOST_STEPS: usize = 16;
 /// Nothing that is moved wants to lie at multiples of more.
 const MOST_ALIGNED: u64 = 4096;
 
@@ -71,7 +73,7 @@ fn occupants(image: &Image) -> impl Iterator<Item = Range<u64>> {
 /// A range, and everything that has a byte in common with it: notes that one program header speaks of stay together.
 fn block(image: &Image, entries: &Entries, mut range: Range<u64>) -> Option<Part> {
     let mut alignment = 1;
-    loop {
+    for _ in 0..MOST_STEPS {
         let old = range.clone();
         for section in image.sections.iter().filter(|section| overlap(&section.range(), &old)) {
             if !is_movable(image, entries, section) {
@@ -94,6 +96,7 @@ fn block(image: &Image, entries: &Entries, mut range: Range<u64>) -> Option<Part
             return is_usual.then_some(Part { from: range, bytes, alignment });
         }
     }
+    None
 }
 
 fn join(one: &Range<u64>, other: &Range<u64>) -> Range<u64> {

@@ -33,7 +33,7 @@ impl Strings {
         rest.split(|byte| *byte == 0).next()
     }
 
-    /// Where a text is: one that is there already is used again, also as the end of another.
+    /// Where a text is, which is added if it is not there, not even as the end of another.
     pub(super) fn place(&mut self, text: &str) -> u64 {
         let mut at = 0;
         for piece in self.bytes.split_inclusive(|byte| *byte == 0) {
