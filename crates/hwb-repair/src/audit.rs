@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::architecture::Architecture;
+use crate::code::{Accepted, Lack, is_libpython};
 use crate::elf::{Isa, Stack, TextRelocations};
 use crate::floor::{Floor, glibc_floor, musl_floor};
 use crate::object::{FPE, NeededVersion, Object, UCS2};
-use crate::policy::{Libc, Policy, is_loader};
-use crate::sysroot::{Sysroot, Wanted};
+use crate::policy::{Libc, Policy};
 use crate::version::LibraryVersion;
-use crate::walk::External;
 
 /// What a wheel without native code deserves in place of a platform tag.
 pub const PURE: &str = "any";
@@ -149,104 +148,8 @@ impl Audit {
     }
 }
 
-/// Native code that is judged together: that of a wheel, or one file.
-#[derive(Debug, Clone)]
-pub struct Code {
-    objects: Vec<Object>,
-    external: Vec<External>,
-    claim: Claim,
-    /// What was noted while it was read.
-    notes: Vec<Note>,
-}
-
-/// The files of some code that are for the platform of the most of it.
-#[derive(Debug)]
-struct Accepted<'a> {
-    architecture: Architecture,
-    libc: Libc,
-    code: &'a Code,
-    /// By their place among the objects.
-    members: BTreeSet<usize>,
-    external: Vec<&'a External>,
-    sysroot: &'a Sysroot,
-}
-
-/// A library that is needed from outside, and that a policy does not allow.
-#[derive(Debug)]
-struct Lack<'a> {
-    /// The files that lead there; the last one needs it.
-    chain: Vec<&'a str>,
-    library: &'a str,
-    /// The library, where the sysroot has it.
-    found: Option<&'a Object>,
-}
-
-impl Code {
-    pub(crate) const fn new(
-        objects: Vec<Object>,
-        external: Vec<External>,
-        claim: Claim,
-        notes: Vec<Note>,
-    ) -> Self {
-        Self { objects, external, claim, notes }
-    }
-
-    /// Whether some of it is for a machine that has platform tags.
-    pub(crate) fn has_machine(&self) -> bool {
-        self.objects.iter().any(|object| object.architecture.is_some())
-    }
-
-    /// The libraries from outside of which `sysroot` does not know yet whether they are there. Those that the oldest
-    /// policy allows are of no interest.
-    pub fn wanted(&self, sysroot: &Sysroot) -> BTreeSet<Wanted> {
-        let Some(accepted) = self.accept(sysroot) else { return BTreeSet::new() };
-        let libraries = accepted.external.iter().map(|external| external.library.as_str());
-        let oldest = accepted.policies().next();
-        let matters = |library: &str| {
-            let is_allowed =
-                oldest.is_some_and(|oldest| oldest.allows_library(accepted.architecture, library));
-            !is_allowed && !is_libpython(library)
-        };
-        sysroot.unknown(accepted.architecture, libraries, &matters)
-    }
-
-    /// Judges it. The libraries that `sysroot` has count as if they came along.
-    pub fn audit(&self, sysroot: &Sysroot) -> Audit {
-        let mut audit = self.accept(sysroot).map_or_else(Audit::pure, |accepted| accepted.judge());
-        audit.notes.extend(self.notes.iter().cloned());
-        audit
-    }
-
-    /// Puts aside what is for another platform; `None` if nothing is for a machine that has platform tags.
-    fn accept<'a>(&'a self, sysroot: &'a Sysroot) -> Option<Accepted<'a>> {
-        let Self { objects, external, claim, notes: _ } = self;
-        let machines = || objects.iter().filter_map(|object| object.architecture);
-        let claimed = claim.architecture.filter(|claimed| machines().any(|machine| claimed.admits(machine)));
-        let architecture = claimed.or_else(|| machines().next())?;
-        let fits = |object: &&Object| object.architecture.is_some_and(|machine| architecture.admits(machine));
-        let libcs = || objects.iter().filter(fits).filter_map(|object| object.libc);
-        let claimed = claim.libc.filter(|claimed| libcs().any(|libc| libc == *claimed));
-        let libc = claimed.or_else(|| libcs().next()).or(claim.libc).unwrap_or(Libc::Glibc);
-        let is_member = |object: &Object| fits(&object) && object.libc.is_none_or(|found| found == libc);
-        let members =
-            (0..objects.len()).filter(|number| is_member(&objects[*number])).collect::<BTreeSet<_>>();
-        let external = external.iter().filter(|external| members.contains(&external.object)).collect();
-        Some(Accepted { architecture, libc, code: self, members, external, sysroot })
-    }
-}
-
 impl Accepted<'_> {
-    /// The policies for its C library and machine, from the oldest to the newest.
-    fn policies(&self) -> impl Iterator<Item = &'static Policy> {
-        let architecture = self.architecture;
-        self.libc.policies().iter().filter(move |policy| policy.covers(architecture))
-    }
-
-    fn members(&self) -> impl Iterator<Item = &Object> + Clone {
-        self.members.iter().map(|number| &self.code.objects[*number])
-    }
-
-    fn judge(&self) -> Audit {
+    pub(crate) fn judge(&self) -> Audit {
         let covering: Vec<&Policy> = self.policies().collect();
         let policies: Vec<PolicyAudit> = covering.iter().map(|policy| self.against(policy)).collect();
         let plain = format!("linux_{}", self.architecture);
@@ -265,7 +168,7 @@ impl Accepted<'_> {
             !audit.blockers.iter().any(|blocker| matches!(blocker.obstacle, Obstacle::Version(_)))
         });
         let lacks = self.lacks(covering.first().copied());
-        let along = lacks.iter().filter_map(|lack| lack.found);
+        let along = lacks.iter().filter_map(Lack::found);
         let floor = match (self.libc, &overall) {
             (Libc::Glibc, _) => glibc_floor(self.members().chain(along)),
             (Libc::Musl, Some((policy, _))) => Some(musl_floor(policy.version())),
@@ -282,6 +185,21 @@ impl Accepted<'_> {
     }
 
     fn against(&self, policy: &Policy) -> PolicyAudit {
+        let lacks = self.lacks(Some(policy));
+        let mut blockers = self.unmendable(policy, &lacks);
+        blockers.extend(lacks.iter().map(|lack| self.missing(lack)));
+        let aliases = policy.aliases().iter().map(|alias| format!("{alias}_{}", self.architecture));
+        PolicyAudit { tag: policy.tag(self.architecture), aliases: aliases.collect(), blockers }
+    }
+
+    /// A library that is not there, as something that is in the way.
+    pub(crate) fn missing(&self, lack: &Lack<'_>) -> Blocker {
+        let (obstacle, remedy) = self.library_obstacle(lack.library);
+        Blocker { file: lack.file().to_owned(), obstacle, chain: owned(&lack.chain), remedy }
+    }
+
+    /// What is in the way of a policy even if every library comes along that is found.
+    pub(crate) fn unmendable(&self, policy: &Policy, lacks: &[Lack<'_>]) -> Vec<Blocker> {
         let mut blockers = Vec::new();
         for object in self.members() {
             for (obstacle, remedy) in own_obstacles(object, policy, self.architecture) {
@@ -289,54 +207,15 @@ impl Accepted<'_> {
                 blockers.push(Blocker { chain: vec![file.clone()], file, obstacle, remedy });
             }
         }
-        let lacks = self.lacks(Some(policy));
-        blockers.extend(lacks.iter().map(|lack| {
-            let (obstacle, remedy) = self.library_obstacle(lack.library);
-            Blocker { file: lack.file(), obstacle, chain: owned(&lack.chain), remedy }
-        }));
         let mut seen = BTreeSet::new();
-        let found = lacks.iter().filter_map(|lack| Some((lack, lack.found?)));
+        let found = lacks.iter().filter_map(|lack| Some((lack, lack.found()?)));
         for (lack, found) in found.filter(|(_, found)| seen.insert(&found.path)) {
             for (obstacle, remedy) in version_obstacles(found, policy, self.architecture) {
                 let chain = [owned(&lack.chain), vec![found.path.clone()]].concat();
                 blockers.push(Blocker { file: found.path.clone(), obstacle, chain, remedy });
             }
         }
-        let aliases = policy.aliases().iter().map(|alias| format!("{alias}_{}", self.architecture));
-        PolicyAudit { tag: policy.tag(self.architecture), aliases: aliases.collect(), blockers }
-    }
-
-    /// What is needed from outside and not allowed, and what that needs in turn.
-    fn lacks(&self, policy: Option<&Policy>) -> Vec<Lack<'_>> {
-        let is_allowed = |library: &str| {
-            policy.map_or_else(
-                || is_loader(library),
-                |policy| policy.allows_library(self.architecture, library),
-            )
-        };
-        let find = |library: &str| {
-            let wanted = Wanted { architecture: self.architecture, library: library.to_owned() };
-            self.sysroot.get(&wanted)
-        };
-        let direct = self.external.iter().filter(|external| !is_allowed(&external.library));
-        let path = |number: &usize| self.code.objects[*number].path.as_str();
-        let mut lacks: Vec<Lack<'_>> = direct
-            .map(|external| Lack {
-                chain: external.chain.iter().map(path).collect(),
-                library: &external.library,
-                found: find(&external.library),
-            })
-            .collect();
-        let (mut seen, mut next) = (BTreeSet::new(), 0);
-        while let Some(lack) = lacks.get(next) {
-            next += 1;
-            let Some(found) = lack.found.filter(|found| seen.insert(&found.path)) else { continue };
-            let chain: Vec<&str> = lack.chain.iter().copied().chain([found.path.as_str()]).collect();
-            let deeper = found.needed.iter().filter(|library| !is_allowed(library));
-            let deeper = deeper.map(|library| Lack { chain: chain.clone(), library, found: find(library) });
-            lacks.extend(deeper.collect::<Vec<_>>());
-        }
-        lacks
+        blockers
     }
 
     fn library_obstacle(&self, library: &str) -> (Obstacle, String) {
@@ -350,9 +229,7 @@ impl Accepted<'_> {
                 "`{}` is there, but no run path leads to it: link with `-Wl,-rpath,$ORIGIN/…`",
                 object.path
             ),
-            None => {
-                "put it into the wheel with a run path that leads to it, or link it statically".to_owned()
-            }
+            None => "let `hwb repair` put it into the wheel, or link it statically".to_owned(),
         };
         (Obstacle::Library(library.to_owned()), remedy)
     }
@@ -382,13 +259,6 @@ impl Accepted<'_> {
             }
         }
         notes
-    }
-}
-
-impl Lack<'_> {
-    /// The file that needs it.
-    fn file(&self) -> String {
-        self.chain.last().copied().unwrap_or_default().to_owned()
     }
 }
 
@@ -449,13 +319,4 @@ fn version_remedy(needed: &NeededVersion, policy: &Policy) -> String {
         Some("ZLIB" | "LIBATOMIC") => format!("{older}, or link {} statically", needed.library),
         _ => older,
     }
-}
-
-/// `libpython3.13t.so.1.0` and its like.
-fn is_libpython(library: &str) -> bool {
-    let Some((version, _)) = library.strip_prefix("libpython").and_then(|rest| rest.split_once(".so")) else {
-        return false;
-    };
-    let digits = version.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }

@@ -1,8 +1,11 @@
 //! Libraries of a system, as somebody who can look at its disk found them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use hwb_ident::Digest;
 
 use crate::architecture::Architecture;
+use crate::elf::ElfError;
 use crate::object::Object;
 
 /// A library that was asked for.
@@ -12,46 +15,57 @@ pub struct Wanted {
     pub architecture: Architecture,
     /// By the name that something needs it by.
     pub library: String,
+    /// The folders of the system that the run paths of what needs it name: they are searched before all others.
+    pub folders: Vec<String>,
+}
+
+/// A library of a system.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// What an audit keeps of it. Its path is where it really is, with every link followed.
+    pub object: Object,
+    /// Of its bytes.
+    pub digest: Digest,
+}
+
+impl Library {
+    /// Reads a library that lies at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed.
+    pub fn read(path: &str, bytes: &[u8]) -> Result<Self, ElfError> {
+        Ok(Self { object: Object::read(path, bytes)?, digest: Digest::of(bytes) })
+    }
+}
+
+/// What a [`Sysroot`] knows of a library.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known<'a> {
+    /// Nobody looked for it.
+    Unasked,
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Here(&'a Library),
 }
 
 /// Libraries from outside of what is audited, with those that were looked for and not found. An empty one knows of
 /// nothing, and then a library from outside is only its name.
 #[derive(Debug, Clone, Default)]
-pub struct Sysroot(BTreeMap<Wanted, Option<Object>>);
+pub struct Sysroot(BTreeMap<Wanted, Option<Library>>);
 
 impl Sysroot {
     /// Notes what came of looking for a library.
-    pub fn note(&mut self, wanted: Wanted, found: Option<Object>) {
+    pub fn note(&mut self, wanted: Wanted, found: Option<Library>) {
         self.0.insert(wanted, found);
     }
 
-    pub(crate) fn get(&self, wanted: &Wanted) -> Option<&Object> {
-        self.0.get(wanted).and_then(Option::as_ref)
-    }
-
-    /// What is reached from `libraries` through those that matter, and was not looked for yet.
-    pub(crate) fn unknown<'a>(
-        &'a self,
-        architecture: Architecture,
-        libraries: impl Iterator<Item = &'a str>,
-        matters: &dyn Fn(&str) -> bool,
-    ) -> BTreeSet<Wanted> {
-        let mut open: Vec<&str> = libraries.collect();
-        let (mut seen, mut unknown) = (BTreeSet::new(), BTreeSet::new());
-        while let Some(library) = open.pop() {
-            if !matters(library) || !seen.insert(library) {
-                continue;
-            }
-            let wanted = Wanted { architecture, library: library.to_owned() };
-            match self.0.get(&wanted) {
-                None => {
-                    unknown.insert(wanted);
-                }
-                Some(found) => {
-                    open.extend(found.iter().flat_map(|object| &object.needed).map(String::as_str));
-                }
-            }
+    pub(crate) fn get(&self, wanted: &Wanted) -> Known<'_> {
+        match self.0.get(wanted) {
+            None => Known::Unasked,
+            Some(None) => Known::Absent,
+            Some(Some(library)) => Known::Here(library),
         }
-        unknown
     }
 }

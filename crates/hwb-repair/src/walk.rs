@@ -98,13 +98,27 @@ pub(crate) fn folders_outside(object: &Object) -> Vec<&str> {
     folders.iter().map(String::as_str).filter(|folder| resolve(&object.path, folder).is_none()).collect()
 }
 
+/// The folders of a run path that are places of the system; `path` is where the file that has it lies, in a system or
+/// in a wheel.
+pub(crate) fn system_folders(path: &str, run_path: &[String]) -> Vec<String> {
+    let below = |folder: &String| match (below_origin(folder), path.rsplit_once('/')) {
+        (None, _) => folder.starts_with('/').then(|| folder.clone()),
+        (Some(rest), Some((own, _))) if path.starts_with('/') => Some(format!("{own}{rest}")),
+        (Some(_), _) => None,
+    };
+    run_path.iter().filter_map(below).collect()
+}
+
+/// What follows the folder of the file itself, if a folder of its run path begins with that.
+fn below_origin(folder: &str) -> Option<&str> {
+    let rest = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|origin| folder.strip_prefix(origin))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
 /// A folder of the run path of the file at `path`, below the folder that the wheel is installed to; `None` if it is
 /// elsewhere.
 fn resolve(path: &str, folder: &str) -> Option<String> {
-    let rest = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|origin| folder.strip_prefix(origin))?;
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return None;
-    }
+    let rest = below_origin(folder)?;
     let mut parts = installed(path);
     parts.pop();
     for part in rest.split('/') {

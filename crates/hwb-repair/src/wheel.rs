@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use hwb_archive::zip::{Member, MemberKind, ZipError};
 use hwb_ident::ArchivePath;
@@ -12,9 +10,11 @@ use hwb_wheel::wheel_file::Root;
 use hwb_wheel::{Wheel, WheelError};
 
 use crate::architecture::Architecture;
-use crate::audit::{Claim, Code, Note, Purelib};
+use crate::audit::{Claim, Note, Purelib};
+use crate::code::Code;
 use crate::elf::ElfError;
 use crate::object::{HEAD, Object, is_native};
+use crate::parallel::in_parallel;
 use crate::policy::Libc;
 use crate::walk::{External, external_libraries, folders_outside};
 
@@ -126,21 +126,10 @@ fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, A
         .collect();
     files.sort_by_key(|member| std::cmp::Reverse(member.size));
     let rows: BTreeMap<_, _> = wheel.record().rows.iter().map(|row| (&row.path, row)).collect();
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        while let Some(member) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let read = read(wheel, member, rows.get(&member.path).copied());
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((&member.path, read));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(files.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The same order, and of several failures the same one, however the threads ran.
+    let read = |member: &&Member| read(wheel, member, rows.get(&member.path).copied());
+    let done = in_parallel(threads, &files, read);
+    let mut done: Vec<_> = files.iter().map(|member| &member.path).zip(done).collect();
+    // Of several failures the same one, however large their files are.
     done.sort_by_key(|(path, _)| *path);
     done.into_iter().filter_map(|(_, read)| read.transpose()).collect()
 }
@@ -196,7 +185,8 @@ mod tests {
 
     use super::*;
     use crate::audit::{Audit, Obstacle};
-    use crate::sysroot::Sysroot;
+    use crate::exceptions::Exceptions;
+    use crate::sysroot::{Library, Sysroot};
 
     /// The tag, the tag by symbols, what is in the way of the newest policy, and the notes.
     fn check(tag: &str, files: &[(&str, Elf)], expect: &str) {
@@ -204,7 +194,7 @@ mod tests {
             files.iter().fold(Wheel::new("a", "1"), |wheel, (path, elf)| wheel.file(path, elf.build()));
         let wheel = wheel.tag(&format!("cp312-cp312-{tag}")).build();
         let read = read_wheel(&wheel.name, &wheel.bytes, NonZero::new(3).unwrap());
-        let said = match read.map(|code| code.audit(&Sysroot::default())) {
+        let said = match read.map(|code| code.audit(&Sysroot::default(), &Exceptions::default())) {
             Ok(Audit { tag, symbol_tag, policies, notes, .. }) => {
                 let blockers = policies.last().into_iter().flat_map(|policy| &policy.blockers);
                 let obstacles: Vec<&Obstacle> = blockers.map(|blocker| &blocker.obstacle).collect();
@@ -388,7 +378,7 @@ mod tests {
             let read = |(path, elf): &(&str, Elf)| Object::read(path, &elf.build()).unwrap();
             let codes = read_files(files.iter().map(read).collect());
             let said = codes.iter().map(|(path, code)| {
-                let Audit { tag, notes, .. } = code.audit(&Sysroot::default());
+                let Audit { tag, notes, .. } = code.audit(&Sysroot::default(), &Exceptions::default());
                 format!("{path} {tag} {notes:?}")
             });
             assert_eq!(said.collect::<Vec<_>>(), expect);
@@ -410,24 +400,24 @@ mod tests {
         let wheel = Wheel::new("a", "1").tag("cp312-cp312-linux_x86_64");
         let wheel = wheel.file("a.so", Elf::new().needs("libfar.so.2").needs("libc.so.6").build()).build();
         let code = read_wheel(&wheel.name, &wheel.bytes, NonZero::<usize>::MIN).unwrap();
-        let mut sysroot = Sysroot::default();
+        let (mut sysroot, none) = (Sysroot::default(), Exceptions::default());
         let far =
             Elf::new().imports("new", "GLIBC_2.34", "libc.so.6").needs("libfarther.so").needs("libfar.so.2");
         let mut looked_for = Vec::new();
         loop {
-            let wanted = code.wanted(&sysroot);
+            let wanted = code.wanted(&sysroot, &none);
             if wanted.is_empty() {
                 break;
             }
             for wanted in wanted {
                 looked_for.push(wanted.library.clone());
                 let is_far = wanted.library == "libfar.so.2";
-                let found = is_far.then(|| Object::read("/usr/lib/libfar.so.2", &far.build()).unwrap());
+                let found = is_far.then(|| Library::read("/usr/lib/libfar.so.2", &far.build()).unwrap());
                 sysroot.note(wanted, found);
             }
         }
         assert_eq!(looked_for, ["libfar.so.2", "libfarther.so"]);
-        let audit = code.audit(&sysroot);
+        let audit = code.audit(&sysroot, &none);
         assert_eq!(audit.symbol_tag, "manylinux_2_34_x86_64");
         assert_eq!(audit.external_libraries, ["libfar.so.2", "libfarther.so"].map(str::to_owned).into());
         let last = audit.policies[0].blockers.last().unwrap();

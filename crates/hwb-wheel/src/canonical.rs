@@ -1,8 +1,9 @@
 //! The same wheel, with every byte of its archive determined by its contents.
 
-use hwb_archive::zip::{self, Member, Method, Packed, Writer, ZipError};
+use hwb_archive::Executable;
+use hwb_archive::zip::{self, Level, Member, Method, Packed, Writer, ZipError};
 use hwb_ident::path::ParseArchivePathError;
-use hwb_ident::{ArchivePath, Timestamp};
+use hwb_ident::{ArchivePath, Digest, Timestamp};
 
 use crate::record::{Hash, Record, Row};
 use crate::wheel::{Wheel, executable};
@@ -21,49 +22,75 @@ pub enum WriteError {
     Record(#[source] ParseArchivePathError),
 }
 
-/// Writes a wheel anew: members by path, `.dist-info` after all others and `RECORD` last (PEP 427), one time, modes
-/// 0644 and 0755, no directories, `RECORD` written afresh with SHA-256 and LF.
-///
-/// Contents are not touched, packed bytes neither where every installer reads them (stored, deflate); others are
-/// packed anew. Signatures of the old `RECORD` are left out (PEP 815). Of a wheel that
-/// [`check`](crate::check::check()) refuses nothing good comes.
+/// A file of a wheel that is to be written.
+#[derive(Debug, Clone)]
+pub struct Part<'a> {
+    /// Where it goes.
+    pub path: ArchivePath,
+    /// Whether it may be run.
+    pub executable: Executable,
+    /// Of its contents.
+    pub digest: Digest,
+    /// Its contents, packed.
+    pub packed: Packed<'a>,
+}
+
+impl<'a> Part<'a> {
+    /// A file of a wheel as it is. Packed bytes are not touched where every installer reads them (stored, deflate);
+    /// others are packed anew.
+    ///
+    /// # Errors
+    ///
+    /// If it has to be packed anew and does not unpack.
+    pub fn kept(wheel: &Wheel<'a>, member: &Member, digest: Digest) -> Result<Self, ZipError> {
+        let packed = match member.method {
+            Method::Stored | Method::Deflate => Packed {
+                method: member.method,
+                crc32: member.crc32,
+                size: member.size,
+                raw: wheel.archive().raw(member).into(),
+            },
+            Method::Bzip2 | Method::Zstd => {
+                Packed::deflate(&wheel.archive().read(member)?, Level::default()).into_owned()
+            }
+        };
+        Ok(Self { path: member.path.clone(), executable: executable(member), digest, packed })
+    }
+}
+
+/// Writes a wheel anew, as [`assemble`] does. Contents are not touched. Signatures of the old `RECORD` are left out
+/// (PEP 815). Of a wheel that [`check`](crate::check::check()) refuses nothing good comes.
 ///
 /// # Errors
 ///
 /// If a member cannot be read or written.
 pub fn canonical(wheel: &Wheel<'_>, time: Timestamp) -> Result<Vec<u8>, WriteError> {
     let facts = wheel.facts()?;
-    let dist_info = wheel.dist_info();
-    let mut members: Vec<&Member> =
-        wheel.files().filter(|member| !wheel.is_record_or_signature(&member.path)).collect();
-    members.sort_by_key(|member| (member.path.strip_prefix(&dist_info).is_some(), &member.path));
-
-    let mut record = Record::default();
-    let mut writer = Writer::new(Vec::new(), time);
-    for member in members {
-        write_member(&mut writer, wheel, member)?;
-        let hash = facts.get(&member.path).map(|facts| Hash::sha256(&facts.digest));
-        record.rows.push(Row { path: member.path.clone(), hash, size: Some(member.size) });
-    }
-    let path: ArchivePath = wheel.dist_info_parts().path("RECORD").parse().map_err(WriteError::Record)?;
-    record.rows.push(Row { path: path.clone(), hash: None, size: None });
-    writer.deflate(&path, hwb_archive::Executable::No, record.to_string().as_bytes())?;
-    Ok(writer.finish()?)
+    let members = wheel.files().filter(|member| !wheel.is_record_or_signature(&member.path));
+    let known = members.filter_map(|member| Some((member, facts.get(&member.path)?)));
+    let parts = known.map(|(member, facts)| Part::kept(wheel, member, facts.digest));
+    assemble(&wheel.dist_info(), parts.collect::<Result<_, _>>()?, time)
 }
 
-fn write_member(writer: &mut Writer<Vec<u8>>, wheel: &Wheel<'_>, member: &Member) -> Result<(), WriteError> {
-    let Member { path, method, crc32, size, .. } = member;
-    let executable = executable(member);
-    match method {
-        Method::Stored | Method::Deflate => {
-            let raw = wheel.archive().raw(member);
-            writer.raw(path, executable, Packed { method: *method, crc32: *crc32, size: *size, raw })?;
-        }
-        Method::Bzip2 | Method::Zstd => {
-            writer.deflate(path, executable, &wheel.archive().read(member)?)?;
-        }
+/// Writes a wheel: members by path, the `.dist-info` directory after all others and its `RECORD` last (PEP 427), one
+/// time, modes 0644 and 0755, no directories, `RECORD` with SHA-256 and LF.
+///
+/// # Errors
+///
+/// If a member cannot be written.
+pub fn assemble(dist_info: &str, mut parts: Vec<Part<'_>>, time: Timestamp) -> Result<Vec<u8>, WriteError> {
+    let order = |part: &Part<'_>| (part.path.strip_prefix(dist_info).is_some(), part.path.clone());
+    parts.sort_by_cached_key(order);
+    let mut record = Record::default();
+    let mut writer = Writer::new(Vec::new(), time);
+    for Part { path, executable, digest, packed } in parts {
+        writer.raw(&path, executable, &packed)?;
+        record.rows.push(Row { path, hash: Some(Hash::sha256(&digest)), size: Some(packed.size) });
     }
-    Ok(())
+    let path: ArchivePath = format!("{dist_info}/RECORD").parse().map_err(WriteError::Record)?;
+    record.rows.push(Row { path: path.clone(), hash: None, size: None });
+    writer.deflate(&path, Executable::No, record.to_string().as_bytes())?;
+    Ok(writer.finish()?)
 }
 
 #[cfg(test)]

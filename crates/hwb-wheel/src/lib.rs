@@ -29,7 +29,7 @@ mod base64;
 mod forge;
 mod headers;
 
-pub use self::canonical::{WriteError, canonical};
+pub use self::canonical::{Part, WriteError, assemble, canonical};
 pub use self::check::{CheckError, Expect, Report, Warning, check};
 pub use self::entry_points::EntryPoints;
 pub use self::metadata::Metadata;

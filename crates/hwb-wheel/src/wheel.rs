@@ -200,7 +200,7 @@ impl<'a> Wheel<'a> {
     }
 
     /// Tells whether a member is the `RECORD`, or one of its signatures, which PEP 815 did away with.
-    pub(crate) fn is_record_or_signature(&self, path: &ArchivePath) -> bool {
+    pub fn is_record_or_signature(&self, path: &ArchivePath) -> bool {
         ["RECORD", "RECORD.jws", "RECORD.p7s"].iter().any(|name| path.as_str() == self.dist_info.path(name))
     }
 

@@ -12,7 +12,7 @@ use hwb_ident::{ArchivePath, Timestamp};
 
 pub use self::parse::ZipError;
 pub use self::read::Archive;
-pub use self::write::{Packed, WriteError, Writer};
+pub use self::write::{Level, Packed, WriteError, Writer};
 
 /// How the contents of a member are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

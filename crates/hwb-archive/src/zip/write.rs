@@ -1,5 +1,6 @@
 //! Writing a zip archive of which every byte follows from its members.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use flate2::Compression;
@@ -38,7 +39,7 @@ pub enum WriteError {
 }
 
 /// The contents of a member, packed already.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Packed<'a> {
     /// How they are packed.
     pub method: Method,
@@ -47,7 +48,47 @@ pub struct Packed<'a> {
     /// Bytes unpacked.
     pub size: u64,
     /// The packed bytes.
-    pub raw: &'a [u8],
+    pub raw: Cow<'a, [u8]>,
+}
+
+/// How hard deflate tries: 0 – 9, as in zlib.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level(u32);
+
+impl Level {
+    /// A level; `None` if there is none of that number.
+    pub const fn new(level: u32) -> Option<Self> {
+        if level <= 9 { Some(Self(level)) } else { None }
+    }
+}
+
+impl Default for Level {
+    /// Fixed: another level would be other bytes.
+    fn default() -> Self {
+        Self(6)
+    }
+}
+
+impl<'a> Packed<'a> {
+    /// Packs contents; what does not get smaller is stored.
+    pub fn deflate(contents: &'a [u8], level: Level) -> Self {
+        let (crc32, size) = (crc::of(contents), contents.len() as u64);
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level.0));
+        let raw = encoder.write_all(contents).and_then(|()| encoder.finish());
+        match raw {
+            Ok(raw) if raw.len() < contents.len() => {
+                Self { method: Method::Deflate, crc32, size, raw: Cow::Owned(raw) }
+            }
+            // Writing to memory does not fail; if it did, the contents as they are would still be right.
+            Ok(_) | Err(_) => Self { method: Method::Stored, crc32, size, raw: Cow::Borrowed(contents) },
+        }
+    }
+
+    /// The same with bytes of its own.
+    pub fn into_owned(self) -> Packed<'static> {
+        let Self { method, crc32, size, raw } = self;
+        Packed { method, crc32, size, raw: Cow::Owned(raw.into_owned()) }
+    }
 }
 
 impl<W: Write> Writer<W> {
@@ -67,12 +108,12 @@ impl<W: Write> Writer<W> {
         &mut self,
         path: &ArchivePath,
         executable: Executable,
-        packed: Packed<'_>,
+        packed: &Packed<'_>,
     ) -> Result<(), WriteError> {
-        let local = self.headers(path, executable, &packed)?;
+        let local = self.headers(path, executable, packed)?;
         let write = |error| WriteError::Write(path.clone(), error);
         self.out.write_all(&local).map_err(write)?;
-        self.out.write_all(packed.raw).map_err(write)?;
+        self.out.write_all(&packed.raw).map_err(write)?;
         self.offset += (local.len() + packed.raw.len()) as u64;
         self.entries += 1;
         Ok(())
@@ -90,7 +131,8 @@ impl<W: Write> Writer<W> {
         contents: &[u8],
     ) -> Result<(), WriteError> {
         let (crc32, size) = (crc::of(contents), contents.len() as u64);
-        self.raw(path, executable, Packed { method: Method::Stored, crc32, size, raw: contents })
+        let raw = Cow::Borrowed(contents);
+        self.raw(path, executable, &Packed { method: Method::Stored, crc32, size, raw })
     }
 
     /// Packs a member and writes it; what does not get smaller is stored.
@@ -104,16 +146,7 @@ impl<W: Write> Writer<W> {
         executable: Executable,
         contents: &[u8],
     ) -> Result<(), WriteError> {
-        // Level 6 is fixed: another level would be other bytes.
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
-        let write = |error| WriteError::Write(path.clone(), error);
-        encoder.write_all(contents).map_err(write)?;
-        let raw = encoder.finish().map_err(write)?;
-        if raw.len() >= contents.len() {
-            return self.store(path, executable, contents);
-        }
-        let (crc32, size) = (crc::of(contents), contents.len() as u64);
-        self.raw(path, executable, Packed { method: Method::Deflate, crc32, size, raw: &raw })
+        self.raw(path, executable, &Packed::deflate(contents, Level::default()))
     }
 
     /// Writes the central directory and ends the archive.

@@ -13,8 +13,8 @@ use hwb_repair::audit::PURE;
 use hwb_repair::elf::{ElfError, Isa};
 use hwb_repair::object::{HEAD, is_native};
 use hwb_repair::{
-    Architecture, Audit, Blocker, Code, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit, Purelib,
-    Sysroot, read_files, read_wheel,
+    Architecture, Audit, Blocker, Code, Exceptions, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit,
+    Purelib, Sysroot, read_files, read_wheel,
 };
 use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
@@ -252,7 +252,7 @@ pub fn audit(
                     if let Some(search) = &search {
                         fill(&mut known, &code, search);
                     }
-                    let mut report = AuditReport::new(subject, code.audit(&known));
+                    let mut report = AuditReport::new(subject, code.audit(&known, &Exceptions::default()));
                     report.notes.extend(decoded);
                     AuditOutcome::Report(report)
                 }
@@ -269,7 +269,7 @@ pub fn audit(
 /// Looks for what some code needs from outside, and for what that needs in turn.
 fn fill(known: &mut Sysroot, code: &Code, search: &Search) {
     loop {
-        let wanted = code.wanted(known);
+        let wanted = code.wanted(known, &Exceptions::default());
         if wanted.is_empty() {
             break;
         }

@@ -351,7 +351,11 @@ fn reads_what_our_writer_writes() {
     let packed = zstd::encode_all(&zeros[..], 1).unwrap();
     let crc32 = crc::of(&zeros);
     writer
-        .raw(&path("z"), Executable::No, Packed { method: Method::Zstd, crc32, size: 100_000, raw: &packed })
+        .raw(
+            &path("z"),
+            Executable::No,
+            &Packed { method: Method::Zstd, crc32, size: 100_000, raw: packed.as_slice().into() },
+        )
         .unwrap();
     let bytes = writer.finish().unwrap();
     let archive = Archive::parse(&bytes, &Limits::default()).unwrap();

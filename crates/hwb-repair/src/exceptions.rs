@@ -1,0 +1,67 @@
+//! Libraries that no policy allows and that are not taken from the system all the same.
+
+use std::collections::BTreeMap;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+/// Libraries that somebody says will be there.
+#[derive(Debug, Clone, Default)]
+pub struct Exceptions {
+    excluded: GlobSet,
+    provided: BTreeMap<String, Provider>,
+}
+
+/// Where a library that comes in another wheel will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// The distribution that the other wheel is of.
+    pub distribution: String,
+    /// The folder below that of all packages; empty for that itself.
+    pub folder: String,
+}
+
+/// A pattern that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is no pattern of file names")]
+pub struct PatternError {
+    pattern: String,
+    #[source]
+    source: globset::Error,
+}
+
+impl Exceptions {
+    /// Excludes what one of the patterns matches, by the name that it is needed by or by its path.
+    ///
+    /// # Errors
+    ///
+    /// If one is no pattern.
+    pub fn excluding<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
+        let fault = |pattern: &str, source| PatternError { pattern: pattern.to_owned(), source };
+        let mut builder = GlobSetBuilder::new();
+        for pattern in patterns {
+            builder.add(Glob::new(pattern).map_err(|source| fault(pattern, source))?);
+        }
+        let excluded = builder.build().map_err(|source| fault("", source))?;
+        Ok(Self { excluded, provided: BTreeMap::new() })
+    }
+
+    /// Notes that another wheel provides a library; the first that does counts.
+    pub fn provide(&mut self, library: &str, provider: Provider) {
+        self.provided.entry(library.to_owned()).or_insert(provider);
+    }
+
+    /// The wheel that a library comes in.
+    pub fn provider(&self, library: &str) -> Option<&Provider> {
+        self.provided.get(library)
+    }
+
+    /// Whether a library is excluded or provided, by the name that it is needed by.
+    pub(crate) fn covers(&self, library: &str) -> bool {
+        self.provided.contains_key(library) || self.excludes(library)
+    }
+
+    /// Whether a name or a path is excluded.
+    pub(crate) fn excludes(&self, name: &str) -> bool {
+        self.excluded.is_match(name)
+    }
+}
