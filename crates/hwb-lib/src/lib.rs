@@ -7,7 +7,7 @@
 //! - [`build`]: one call builds wheels and sdists. Inside, `source` brings the tree, `build::cell` makes the
 //!   environment and calls the hooks, `artifact` checks, writes and publishes what came out.
 //! - [`verify`]: builds again, and compares.
-//! - [`audit`]: how portable native code is.
+//! - [`audit`]: how portable native code is; [`repair`]: wheels that bring along what they need.
 //! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
 
 pub mod ambient;
@@ -19,12 +19,14 @@ pub mod event;
 pub mod history;
 pub mod inspect;
 pub mod python;
+pub mod repair;
 pub mod schema;
 pub mod settings;
 pub mod verify;
 
 mod artifact;
 mod source;
+mod system;
 mod world;
 
 pub use self::ambient::Ambient;

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
+use crate::repair::RepairOutcome;
 use crate::settings::Setting;
 use crate::verify::VerifyReport;
 
@@ -56,7 +57,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 13] = [
+const DOCUMENTS: [Document; 14] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -69,6 +70,7 @@ const DOCUMENTS: [Document; 13] = [
     ("plan", || schema_for!(PlanReport)),
     ("policies", || schema_for!(Vec<PolicyEntry>)),
     ("python", || schema_for!(Vec<Interpreter>)),
+    ("repair", || schema_for!(Vec<RepairOutcome>)),
     ("verify", || schema_for!(VerifyReport)),
 ];
 

@@ -154,13 +154,10 @@ impl Accepted<'_> {
         let policies: Vec<PolicyAudit> = covering.iter().map(|policy| self.against(policy)).collect();
         let plain = format!("linux_{}", self.architecture);
         let best = |reached: &dyn Fn(&PolicyAudit) -> bool| {
-            // musl has no symbol versions: nothing tells 1.1 from 1.2 but where the wheel was built.
-            let is_plausible = |policy: &Policy| {
-                let least = self.code.claim.musl.clone().or_else(|| "1.2".parse().ok());
-                self.libc == Libc::Glibc || Some(policy.version()) >= least.as_ref()
-            };
-            let reached =
-                covering.iter().zip(&policies).find(|(policy, audit)| is_plausible(policy) && reached(audit));
+            let reached = covering
+                .iter()
+                .zip(&policies)
+                .find(|(policy, audit)| self.is_plausible(policy) && reached(audit));
             reached.map(|(policy, audit)| (*policy, audit.tag.clone()))
         };
         let overall = best(&|audit| audit.blockers.is_empty());

@@ -108,6 +108,13 @@ impl<'a> Accepted<'a> {
         self.libc.policies().iter().filter(move |policy| policy.covers(architecture))
     }
 
+    /// Whether the tag of a policy can be given without being asked for: musl has no symbol versions, so nothing tells
+    /// 1.1 from 1.2 but where the wheel was built.
+    pub(crate) fn is_plausible(&self, policy: &Policy) -> bool {
+        let least = self.code.claim.musl.clone().or_else(|| "1.2".parse().ok());
+        self.libc == Libc::Glibc || Some(policy.version()) >= least.as_ref()
+    }
+
     pub(crate) fn members(&self) -> impl Iterator<Item = &'a Object> + Clone {
         let objects = &self.code.objects;
         self.members.iter().map(|number| &objects[*number])

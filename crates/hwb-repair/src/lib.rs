@@ -10,6 +10,7 @@
 //! - [`code`]: native code that is judged together, with what it needs from outside.
 //! - [`audit`]: the verdict, with what keeps a wheel from an older tag; [`floor`]: where it runs.
 //! - [`wheel`]: the code of a whole wheel, and of files beside each other.
+//! - [`repair`]: wheels that bring along what they need.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ pub mod exceptions;
 pub mod floor;
 pub mod object;
 pub mod policy;
+pub mod repair;
 pub mod sysroot;
 pub mod version;
 pub mod walk;
@@ -36,4 +38,4 @@ pub use self::floor::Floor;
 pub use self::object::Object;
 pub use self::policy::{Libc, Policy};
 pub use self::sysroot::{Library, Sysroot, Wanted};
-pub use self::wheel::{AuditError, read_files, read_wheel};
+pub use self::wheel::{AuditError, read_code, read_files, read_wheel};

@@ -82,7 +82,7 @@ impl<'a> Tree<'a> {
 
     /// Folders of a run path that lie in the wheel, as paths below the folder that it is installed to.
     fn folders(&self, object: usize, run_path: &[String]) -> Vec<String> {
-        run_path.iter().filter_map(|folder| resolve(&self.objects[object].path, folder)).collect()
+        run_path.iter().filter_map(|folder| inside(&self.objects[object].path, folder)).collect()
     }
 
     fn find(&self, folder: &str, library: &str, like: usize) -> Option<usize> {
@@ -95,7 +95,7 @@ impl<'a> Tree<'a> {
 /// The folders of a file's run path that are not below the folder that the wheel is installed to.
 pub(crate) fn folders_outside(object: &Object) -> Vec<&str> {
     let (RunPath::Own(folders) | RunPath::Inherited(folders)) = &object.run_path;
-    folders.iter().map(String::as_str).filter(|folder| resolve(&object.path, folder).is_none()).collect()
+    folders.iter().map(String::as_str).filter(|folder| inside(&object.path, folder).is_none()).collect()
 }
 
 /// The folders of a run path that are places of the system; `path` is where the file that has it lies, in a system or
@@ -117,7 +117,7 @@ fn below_origin(folder: &str) -> Option<&str> {
 
 /// A folder of the run path of the file at `path`, below the folder that the wheel is installed to; `None` if it is
 /// elsewhere.
-fn resolve(path: &str, folder: &str) -> Option<String> {
+pub(crate) fn inside(path: &str, folder: &str) -> Option<String> {
     let rest = below_origin(folder)?;
     let mut parts = installed(path);
     parts.pop();
@@ -134,7 +134,7 @@ fn resolve(path: &str, folder: &str) -> Option<String> {
 }
 
 /// A path as it is after installation: `.data/platlib` and `.data/purelib` are folded into the rest.
-fn installed(path: &str) -> Vec<&str> {
+pub(crate) fn installed(path: &str) -> Vec<&str> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         [data, "platlib" | "purelib", rest @ ..] if data.ends_with(".data") => rest.to_vec(),

@@ -50,9 +50,17 @@ pub enum AuditError {
 ///
 /// If it cannot be opened, is for another system, or has native code that cannot be read.
 pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Code, AuditError> {
-    let wheel = Wheel::read(filename, bytes)?;
-    let claim = claim(&wheel)?;
-    let (objects, recorded): (Vec<_>, Vec<_>) = read_all(&wheel, threads)?.into_iter().unzip();
+    read_code(&Wheel::read(filename, bytes)?, threads)
+}
+
+/// Reads the native code of a wheel that is open.
+///
+/// # Errors
+///
+/// If it is for another system, or has native code that cannot be read.
+pub fn read_code(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Code, AuditError> {
+    let claim = claim(wheel)?;
+    let (objects, recorded): (Vec<_>, Vec<_>) = read_all(wheel, threads)?.into_iter().unzip();
     let external = external_libraries(&objects);
     let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));

@@ -57,6 +57,22 @@ impl TagSet {
         self.0.iter().map(String::as_str)
     }
 
+    /// The same tags for other platforms.
+    ///
+    /// # Errors
+    ///
+    /// If one of these is no platform.
+    pub fn on<'a>(&self, platforms: impl IntoIterator<Item = &'a str> + Clone) -> Result<Self, TagError> {
+        let mut tags = Self::default();
+        for tag in self.iter() {
+            let rest = tag.rsplit_once('-').map_or(tag, |(rest, _)| rest);
+            for platform in platforms.clone() {
+                tags.insert(&format!("{rest}-{platform}"))?;
+            }
+        }
+        Ok(tags)
+    }
+
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -35,6 +35,7 @@ fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
         Some(Command::Verify(arguments)) => commands::verify::run(&context, *arguments),
         Some(Command::Inspect(arguments)) => commands::inspect::run(&context, &arguments),
         Some(Command::Audit(arguments)) => commands::audit::run(&context, &arguments),
+        Some(Command::Repair(arguments)) => commands::repair::run(&context, &arguments),
         Some(Command::Policies) => commands::policies::run(&context),
         Some(Command::Python(command)) => commands::python::run(&context, &command),
         Some(Command::Config(command)) => commands::config::run(&context, command),

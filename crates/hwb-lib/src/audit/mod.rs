@@ -1,7 +1,6 @@
 //! `hwb audit` and `hwb policies`: how portable native code is.
 
 mod instructions;
-mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -20,10 +19,10 @@ use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use self::search::Search;
 use crate::build::Requested;
 use crate::error::{Error, ErrorKind};
 use crate::schema::ErrorBody;
+use crate::system::System;
 
 /// What became of the audit of a wheel or a file.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -237,8 +236,8 @@ pub fn audit(
     if let Some(folder) = sysroot.filter(|folder| !is_folder(folder)) {
         return Err(Error::new(ErrorKind::Usage, AuditError::Sysroot(folder.to_owned())));
     }
-    let search = sysroot.map(Search::new);
-    let mut known = Sysroot::default();
+    let system = sysroot.map(System::new);
+    let (mut known, none) = (Sysroot::default(), Exceptions::default());
     let mut outcomes = Vec::new();
     for path in paths {
         for Found { subject, path, code } in read(path)? {
@@ -249,10 +248,10 @@ pub fn audit(
             let both = code.and_then(|code| Ok((code, decoded?)));
             outcomes.push(match both {
                 Ok((code, decoded)) => {
-                    if let Some(search) = &search {
-                        fill(&mut known, &code, search);
+                    if let Some(system) = &system {
+                        system.fill(&mut known, &code, &none);
                     }
-                    let mut report = AuditReport::new(subject, code.audit(&known, &Exceptions::default()));
+                    let mut report = AuditReport::new(subject, code.audit(&known, &none));
                     report.notes.extend(decoded);
                     AuditOutcome::Report(report)
                 }
@@ -264,20 +263,6 @@ pub fn audit(
         }
     }
     Ok(outcomes)
-}
-
-/// Looks for what some code needs from outside, and for what that needs in turn.
-fn fill(known: &mut Sysroot, code: &Code, search: &Search) {
-    loop {
-        let wanted = code.wanted(known, &Exceptions::default());
-        if wanted.is_empty() {
-            break;
-        }
-        for wanted in wanted {
-            let found = search.find(&wanted);
-            known.note(wanted, found);
-        }
-    }
 }
 
 /// Native code that was read, or what is wrong with it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
 
-use hwb_repair::{Audit, AuditError, Sysroot, read_wheel};
+use hwb_repair::{Audit, AuditError, Exceptions, Sysroot, read_wheel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,7 @@ pub(super) fn audit(wheel: &Finished) -> Result<Option<ArtifactAudit>, AuditErro
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let code = read_wheel(&wheel.file, &wheel.bytes, threads)?;
-    let Audit { tag, external_libraries, floor, .. } = code.audit(&Sysroot::default());
+    let Audit { tag, external_libraries, floor, .. } =
+        code.audit(&Sysroot::default(), &Exceptions::default());
     Ok(Some(ArtifactAudit { tag, external_libraries, floor: floor.map(FloorReport::from) }))
 }

@@ -27,6 +27,7 @@ Examples:
   hwb verify dist/a-1.0-py3-none-any.whl --source .
   hwb inspect dist/a-1.0-py3-none-any.whl
   hwb audit dist/a-1.0-cp312-cp312-linux_x86_64.whl
+  hwb repair dist/a-1.0-cp312-cp312-linux_x86_64.whl
 
 `hwb COMMAND --help` says more.";
 
@@ -36,6 +37,13 @@ Examples:
   hwb audit -v dist                            What is in the way of every tag
   hwb audit --require manylinux_2_28 dist
   hwb audit /usr/lib/x86_64-linux-gnu/libz.so.1";
+
+const REPAIR_EXAMPLES: &str = "\
+Examples:
+  hwb repair dist/greeter-1.0-cp312-cp312-linux_x86_64.whl
+  hwb repair --dry-run dist/*.whl                    What would be put into them
+  hwb repair --plat manylinux_2_28 -o wheelhouse dist/*.whl
+  hwb repair --exclude 'libcuda.so.*' --lib-dir /opt/lib dist/*.whl";
 
 /// Builds Python wheels from any source, the same bytes every time.
 #[derive(Debug, Parser)]
@@ -63,6 +71,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Show how portable wheels and ELF files are, and what keeps them from an older tag
     Audit(AuditArguments),
+    /// Put the libraries that wheels need into them, and give them the platform tag that they deserve then
+    Repair(Box<RepairArguments>),
     /// List the platform tags that wheels are audited for
     Policies,
     /// Show the Python interpreters of this machine
@@ -188,6 +198,56 @@ pub(crate) struct AuditArguments {
     /// Decode code for x86-64, and note instructions that not every such machine has
     #[arg(long)]
     pub(crate) scan_isa: bool,
+}
+
+/// `hwb repair`
+#[derive(Debug, Args)]
+#[command(after_help = REPAIR_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags as they were typed; the request says what they mean")]
+pub(crate) struct RepairArguments {
+    /// The wheels
+    #[arg(value_name = "WHEEL", required = true)]
+    pub(crate) wheels: Vec<PathBuf>,
+    /// Where the repaired wheels go
+    #[arg(short, long, visible_alias = "wheel-dir", visible_short_alias = 'w', value_name = "DIR")]
+    #[arg(default_value = "wheelhouse")]
+    pub(crate) out_dir: PathBuf,
+    /// The platform tag to repair for, such as manylinux_2_28; `auto` takes the oldest that is reached
+    #[arg(long, value_name = "TAG", default_value = "auto")]
+    pub(crate) plat: String,
+    /// Give the wheel no other platform tag than that of --plat
+    #[arg(long)]
+    pub(crate) only_plat: bool,
+    /// Leave out libraries whose name or path matches; repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Search this folder for libraries before all others; repeatable
+    #[arg(long, value_name = "DIR", help_heading = "Where libraries come from")]
+    pub(crate) lib_dir: Vec<PathBuf>,
+    /// The system that libraries come from, as a folder
+    #[arg(long, value_name = "DIR", default_value = "/", help_heading = "Where libraries come from")]
+    pub(crate) sysroot: PathBuf,
+    /// Search these folders of the system, with colons between, in place of those that its loader searches
+    #[arg(long, value_name = "DIR:DIR…", help_heading = "Where libraries come from")]
+    pub(crate) ldpaths: Option<String>,
+    /// Wheels, or folders of wheels or installed packages: libraries of distributions that the wheel requires are found
+    /// there at run time, and stay there; repeatable
+    #[arg(long, value_name = "PATH", help_heading = "Where libraries come from")]
+    pub(crate) find_links: Vec<PathBuf>,
+    /// Drop symbol tables and debug information from every file that changes
+    #[arg(long, help_heading = "What is written")]
+    pub(crate) strip: bool,
+    /// What follows the name of the distribution in the name of the folder of libraries
+    #[arg(short = 'L', long, visible_alias = "lib-sdir", value_name = "SUFFIX", default_value = ".libs")]
+    #[arg(help_heading = "What is written")]
+    pub(crate) lib_suffix: String,
+    /// How hard files that change are compressed, 0 to 9 [default: 6]
+    #[arg(short = 'z', long, visible_alias = "zip-compression-level", value_name = "LEVEL")]
+    #[arg(help_heading = "What is written")]
+    pub(crate) compression_level: Option<u32>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `hwb python`

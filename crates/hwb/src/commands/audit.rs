@@ -120,7 +120,7 @@ fn refusal(tag: &str, unmet: &Unmet<'_>, verbosity: Verbosity) -> String {
 }
 
 /// One line for each, and what would help below those that the same would help.
-fn blockers(blockers: &[BlockerReport], verbosity: Verbosity) -> String {
+pub(super) fn blockers(blockers: &[BlockerReport], verbosity: Verbosity) -> String {
     let shown = if verbosity == Verbosity::Verbose { blockers.len() } else { MOST.min(blockers.len()) };
     let mut lines = String::new();
     for (number, blocker) in blockers[..shown].iter().enumerate() {

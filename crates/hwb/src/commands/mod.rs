@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod policies;
 pub(crate) mod python;
+pub(crate) mod repair;
 pub(crate) mod schema;
 pub(crate) mod verify;
 pub(crate) mod version;

@@ -1,0 +1,312 @@
+//! `hwb repair`: wheels that bring along what they need.
+
+mod providers;
+mod report;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use hwb_archive::zip::Level;
+use hwb_ident::{Digest, Timestamp};
+pub use hwb_repair::repair::Strip;
+use hwb_repair::repair::write::write;
+use hwb_repair::repair::{Finish, Plan, Platform, RepairError, Request, Supply, Tags};
+use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
+use hwb_store::FsError;
+use hwb_wheel::{Wheel, WheelError};
+
+use self::providers::Providers;
+pub use self::report::{ChangeReport, GraftReport, RepairFailure, RepairOutcome, RepairReport};
+use crate::ambient::Ambient;
+use crate::audit::BlockerReport;
+use crate::error::{Error, ErrorKind};
+use crate::system::{System, packages};
+
+/// What is asked of a repair. All paths are absolute.
+#[derive(Debug, Clone)]
+pub struct RepairRequest {
+    /// The wheels.
+    pub wheels: Vec<PathBuf>,
+    /// Where the new wheels go.
+    pub out_dir: PathBuf,
+    /// The tag of a policy; `None` for the best that is reached.
+    pub platform: Option<String>,
+    /// Whether the new wheels get no other platform tags than those of the policy.
+    pub platform_tags: PlatformTags,
+    /// Libraries that are not brought along, as patterns of names or paths.
+    pub exclude: Vec<String>,
+    /// Folders that are searched for libraries first.
+    pub lib_dirs: Vec<PathBuf>,
+    /// The folder that the system is below.
+    pub sysroot: PathBuf,
+    /// The folders of the system that are searched in place of those that its loader is configured for.
+    pub system_dirs: Option<Vec<PathBuf>>,
+    /// Wheels, folders of wheels and folders of installed packages: libraries of distributions that a wheel requires are
+    /// not brought along.
+    pub find_links: Vec<PathBuf>,
+    /// What follows the name of the distribution in the name of the folder of libraries.
+    pub suffix: String,
+    /// Whether files that change lose their symbol tables.
+    pub strip: Strip,
+    /// How hard what changes is packed, from 0 to 9.
+    pub compression_level: Option<u32>,
+    /// Whether it is done or only said.
+    pub execution: Execution,
+}
+
+/// Which platform tags new wheels get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlatformTags {
+    /// Every one that they deserve and had, and those of the policy.
+    Deserved,
+    /// Those of the policy.
+    OnlyAsked,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Execution {
+    /// It is.
+    Done,
+    /// It is only said what would be done.
+    Planned,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RepairFault {
+    #[error("failed to repair {}", path.display())]
+    Wheel { path: PathBuf, source: RepairError },
+    #[error("failed to repair {}", path.display())]
+    Open { path: PathBuf, source: WheelError },
+    #[error("failed to read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("failed to write {}", path.display())]
+    Write { path: PathBuf, source: FsError },
+    #[error("{} is not a wheel", _0.display())]
+    NotAWheel(PathBuf),
+    #[error("{} is no folder with a system in it", _0.display())]
+    Sysroot(PathBuf),
+    #[error("`{0}` is no level of compression from 0 to 9")]
+    Level(u32),
+    #[error("what is to be excluded cannot be used")]
+    Pattern(#[source] hwb_repair::PatternError),
+    #[error("`SOURCE_DATE_EPOCH` cannot be used")]
+    Epoch(#[source] hwb_ident::time::ParseTimestampError),
+    #[error("the repaired wheel `{file}` would not deserve {tag}")]
+    Undeserved { file: String, tag: String },
+    #[error("the repaired wheel `{file}` cannot be read again")]
+    Unreadable { file: String, source: AuditError },
+}
+
+/// What all wheels of a request share.
+#[derive(Debug)]
+struct Workshop<'a> {
+    request: &'a RepairRequest,
+    system: System,
+    providers: Providers,
+    exceptions: Exceptions,
+    level: Level,
+    time: Option<Timestamp>,
+    threads: NonZero<usize>,
+}
+
+/// Repairs wheels. One that fails keeps no other from being repaired.
+///
+/// # Errors
+///
+/// If what is asked makes no sense, or nothing can be read or written where it says.
+pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOutcome>, Error> {
+    let usage = |fault| Error::new(ErrorKind::Usage, fault);
+    if let Some(path) = request.wheels.iter().find(|path| path.extension().is_none_or(|end| end != "whl")) {
+        return Err(usage(RepairFault::NotAWheel(path.clone())));
+    }
+    if !request.sysroot.is_dir() {
+        return Err(usage(RepairFault::Sysroot(request.sysroot.clone())));
+    }
+    let exceptions = Exceptions::excluding(request.exclude.iter().map(String::as_str))
+        .map_err(|source| usage(RepairFault::Pattern(source)))?;
+    let level = match request.compression_level {
+        None => Level::default(),
+        Some(number) => Level::new(number).ok_or_else(|| usage(RepairFault::Level(number)))?,
+    };
+    let places: Vec<PathBuf> = request.find_links.iter().chain(&request.wheels).cloned().collect();
+    let workshop = Workshop {
+        request,
+        system: system(ambient, request),
+        providers: if request.wheels.len() + request.find_links.len() > 1 {
+            Providers::read(&places)?
+        } else {
+            Providers::default()
+        },
+        exceptions,
+        level,
+        time: epoch(ambient)?,
+        threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+    };
+    request.wheels.iter().map(|path| workshop.outcome(path)).collect()
+}
+
+/// The system that libraries come from. `LD_LIBRARY_PATH` counts as it does for the loader, if it is this one.
+fn system(ambient: &Ambient, request: &RepairRequest) -> System {
+    let mut first = request.lib_dirs.clone();
+    if request.sysroot == Path::new("/") {
+        let folders = ambient.var("LD_LIBRARY_PATH").unwrap_or_default().split(':');
+        first.extend(
+            folders.filter(|folder| !folder.is_empty()).map(|folder| ambient.absolute(Path::new(folder))),
+        );
+    }
+    let system = System::new(&request.sysroot).searching_first(first);
+    match &request.system_dirs {
+        Some(folders) => system.searching_only(folders),
+        None => system,
+    }
+}
+
+fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
+    let text = ambient.var("SOURCE_DATE_EPOCH");
+    let failed = |source| Error::new(ErrorKind::Configuration, RepairFault::Epoch(source));
+    text.map(str::parse).transpose().map_err(failed)
+}
+
+impl Workshop<'_> {
+    fn outcome(&self, path: &Path) -> Result<RepairOutcome, Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = fs_err::read(path).map_err(|source| {
+            Error::new(ErrorKind::Source, RepairFault::Read { path: path.to_owned(), source })
+        })?;
+        match self.repair(path, &name, &bytes) {
+            Ok(report) => Ok(RepairOutcome::Report(report)),
+            Err((error, _)) if error.kind() == ErrorKind::Machine => Err(error),
+            Err((error, blockers)) => {
+                Ok(RepairOutcome::Failure(RepairFailure { wheel: name, error, blockers }))
+            }
+        }
+    }
+
+    fn repair(
+        &self,
+        path: &Path,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<RepairReport, (Error, Vec<BlockerReport>)> {
+        let refused = |source| refusal(path, source);
+        let wheel = Wheel::read(name, bytes).map_err(|source| {
+            (Error::new(ErrorKind::Check, RepairFault::Open { path: path.to_owned(), source }), Vec::new())
+        })?;
+        let mut exceptions = self.exceptions.clone();
+        self.providers.except(&wheel, &mut exceptions);
+        let code = read_code(&wheel, self.threads).map_err(|source| refused(source.into()))?;
+        let mut sysroot = Sysroot::default();
+        self.system.fill(&mut sysroot, &code, &exceptions);
+        let request = self.engine_request(exceptions);
+        let plan = Plan::new(&wheel, &code, &sysroot, &request).map_err(refused)?;
+        if self.request.execution == Execution::Planned {
+            return Ok(RepairReport::new(name, &plan, &BTreeMap::new()));
+        }
+        let supplies = self.supplies(&plan).map_err(|error| (error, Vec::new()))?;
+        let made = if plan.tag.is_some() {
+            let made = write(&wheel, &plan, &supplies, &self.finish(&wheel)).map_err(refused)?;
+            self.look_again(&plan, &made, &request.exceptions).map_err(|error| (error, Vec::new()))?;
+            made
+        } else {
+            bytes.to_vec()
+        };
+        let mut report = RepairReport::new(name, &plan, &supplies);
+        report.digest = Some(Digest::of(&made).to_string());
+        report.path = Some(self.publish(&plan.filename, &made).map_err(|error| (error, Vec::new()))?);
+        Ok(report)
+    }
+
+    fn engine_request(&self, exceptions: Exceptions) -> Request {
+        Request {
+            platform: match self.request.platform.as_deref() {
+                None | Some("auto") => Platform::Auto,
+                Some(name) => Platform::Named(name.to_owned()),
+            },
+            tags: match self.request.platform_tags {
+                PlatformTags::Deserved => Tags::Deserved,
+                PlatformTags::OnlyAsked => Tags::OnlyAsked,
+            },
+            exceptions,
+            suffix: self.request.suffix.clone(),
+        }
+    }
+
+    /// How the new wheel is written: its time is that of the newest file of the old one, unless somebody says another.
+    fn finish(&self, wheel: &Wheel<'_>) -> Finish {
+        let newest = || wheel.files().filter_map(|member| member.modified).max();
+        Finish {
+            time: self.time.or_else(newest).unwrap_or(Timestamp::ZIP_EPOCH),
+            level: self.level,
+            strip: self.request.strip,
+            threads: self.threads,
+        }
+    }
+
+    /// Reads the libraries that come along, and says where they are from.
+    fn supplies(&self, plan: &Plan) -> Result<BTreeMap<String, Supply>, Error> {
+        let sources: Vec<String> = plan.grafts.iter().map(|graft| graft.source.clone()).collect();
+        let mut owners =
+            if sources.is_empty() { BTreeMap::new() } else { packages::owners(self.system.root(), &sources) };
+        let read = |source: String| {
+            let path = self.system.place(&source).unwrap_or_else(|| PathBuf::from(&source));
+            let bytes = fs_err::read(&path)
+                .map_err(|source| Error::new(ErrorKind::Source, RepairFault::Read { path, source }))?;
+            let package = owners.remove(&source);
+            Ok((source, Supply { bytes, package }))
+        };
+        sources.into_iter().map(read).collect()
+    }
+
+    /// Audits what was made: it deserves its tag, or it is not written.
+    fn look_again(&self, plan: &Plan, made: &[u8], exceptions: &Exceptions) -> Result<(), Error> {
+        let file = || plan.filename.clone();
+        let failed = |fault| Error::new(ErrorKind::Internal, fault);
+        let code: Code = read_wheel(&plan.filename, made, self.threads)
+            .map_err(|source| failed(RepairFault::Unreadable { file: file(), source }))?;
+        let audit = code.audit(&Sysroot::default(), exceptions);
+        let is_reached = |tag: &String| {
+            audit.policies.iter().any(|policy| policy.tag == *tag && policy.blockers.is_empty())
+        };
+        match plan.tag.iter().find(|tag| !is_reached(tag)) {
+            Some(tag) => Err(failed(RepairFault::Undeserved { file: file(), tag: tag.clone() })),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&self, file: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+        let path = self.request.out_dir.join(file);
+        let failed =
+            |source| Error::new(ErrorKind::Machine, RepairFault::Write { path: path.clone(), source });
+        hwb_store::fs::create_directory(&self.request.out_dir).map_err(failed)?;
+        hwb_store::fs::write_atomic(&path, bytes).map_err(failed)?;
+        Ok(path)
+    }
+}
+
+/// Why a wheel is not repaired, with what is in the way and what to try.
+fn refusal(path: &Path, source: RepairError) -> (Error, Vec<BlockerReport>) {
+    let blockers = match &source {
+        RepairError::Blocked { blockers, .. } => blockers.iter().cloned().map(BlockerReport::from).collect(),
+        _ => Vec::new(),
+    };
+    let (kind, hint) = match &source {
+        RepairError::UnknownTag(_) | RepairError::OtherPlatform { .. } => {
+            (ErrorKind::Usage, Some("`hwb policies` lists the tags and the architectures of each"))
+        }
+        RepairError::Blocked { .. } => (
+            ErrorKind::Check,
+            Some(
+                "`--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them",
+            ),
+        ),
+        _ => (ErrorKind::Check, None),
+    };
+    let error = Error::new(kind, RepairFault::Wheel { path: path.to_owned(), source });
+    let error = match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    };
+    (error, blockers)
+}
