@@ -47,8 +47,26 @@ pub(crate) struct Row {
     pub(crate) import: Option<String>,
     /// The project that the import needs.
     pub(crate) import_needs: Option<String>,
+    /// What proves the wheel where it was repaired.
+    pub(crate) smoke: Option<String>,
+    /// The Debian packages that a repaired wheel rightly expects to be installed.
+    #[serde(default)]
+    pub(crate) system: Vec<String>,
     /// The file name of the wheel that the peers made on x86_64.
     pub(crate) wheel: Option<String>,
+}
+
+impl Row {
+    /// Whether a wheel was made of this row, by its name.
+    pub(crate) fn made(&self, wheel: &Path) -> bool {
+        let start = format!("{}-{}-", self.name.replace(['-', '.'], "_"), self.version);
+        file_name(wheel).to_lowercase().starts_with(&start.to_lowercase())
+    }
+
+    /// Where the wheel that hwb builds of it is kept.
+    pub(crate) fn kept(&self, workspace: &Workspace) -> PathBuf {
+        workspace.target.join("full/wheels").join(format!("{}-{}", self.name, self.version))
+    }
 }
 
 /// How a source distribution is built.

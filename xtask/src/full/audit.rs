@@ -37,7 +37,7 @@ const PUBLIC: [&str; 12] = [
 
 /// What both found out about a wheel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     /// Its tags, and the libraries from outside.
     Verdict { tag: String, symbol_tag: String, external: BTreeSet<String> },
     /// That it cannot be audited.
@@ -122,7 +122,8 @@ fn compare(name: &str, ours: &Said, theirs: &Said) -> Comparison {
     }
 }
 
-fn by_auditwheel(auditwheel: &Path, wheel: &Path) -> anyhow::Result<Said> {
+/// What auditwheel says of a wheel.
+pub(super) fn by_auditwheel(auditwheel: &Path, wheel: &Path) -> anyhow::Result<Said> {
     let mut command = program(auditwheel);
     command.args(["show", "--json", "--allow-pure-python-wheel"]).arg(wheel);
     let output = command.output().context("could not start auditwheel")?;
@@ -143,7 +144,8 @@ fn by_auditwheel(auditwheel: &Path, wheel: &Path) -> anyhow::Result<Said> {
     })
 }
 
-fn by_hwb(hwb: &Path, wheel: &Path) -> anyhow::Result<Said> {
+/// What hwb says of a wheel, where it may look at the libraries of this system.
+pub(super) fn by_hwb(hwb: &Path, wheel: &Path) -> anyhow::Result<Said> {
     let output = program(hwb).args(["audit", "--json", "--sysroot", "/"]).arg(wheel).output()?;
     let said: Value = serde_json::from_slice(&output.stdout).context("hwb says nothing in JSON")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -189,7 +191,7 @@ fn public_wheels(workspace: &Workspace, index: &Index) -> anyhow::Result<Vec<Pat
 }
 
 /// Every wheel below a folder.
-fn wheels_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn wheels_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut wheels = files_named(folder, ".whl")?;
     let mut folders = Vec::new();
     for entry in fs_err::read_dir(folder)? {

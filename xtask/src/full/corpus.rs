@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Selection;
 use super::findings::Findings;
 use crate::corpus::{
-    Corpus, Kind, PYTHON, Row, build_environment, build_with_hwb, check_import, file_name, only_wheel,
+    Corpus, Kind, PYTHON, Row, build_environment, build_with_hwb, check_import, file_name, files_named,
+    only_wheel,
 };
 use crate::evidence::Section;
 use crate::fetch::Index;
@@ -132,6 +133,7 @@ fn examine(
         (Err(error), Ok(_)) => return Ok(Finding::OnlyUv { said: end(error) }),
         (Err(error), Err(_)) => return Ok(Finding::Neither { said: end(error) }),
     };
+    keep(&by_hwb, &row.kept(workspace))?;
     let mut how = compare::wheels(&by_hwb, &by_uv)?;
     let again = if how.is_empty() { Vec::new() } else { compare::wheels(&uv_builds(&elsewhere)?, &by_uv)? };
     if !how.is_empty() && how.iter().all(|line| again.contains(line)) {
@@ -143,6 +145,15 @@ fn examine(
     }
     let wheel = file_name(&by_hwb);
     Ok(if how.is_empty() { Finding::Equal { wheel } } else { Finding::Different { how } })
+}
+
+/// Puts a wheel where `full repair` finds it.
+fn keep(wheel: &Path, folder: &Path) -> anyhow::Result<()> {
+    fs_err::create_dir_all(folder)?;
+    for earlier in files_named(folder, ".whl")? {
+        fs_err::remove_file(earlier)?;
+    }
+    fs_err::copy(wheel, folder.join(file_name(wheel))).map(drop).map_err(Into::into)
 }
 
 /// The findings of all rows that were looked at. What uv builds must be equal.

@@ -15,6 +15,7 @@ mod corpus;
 mod findings;
 mod fuzz;
 mod hostile;
+mod repair;
 mod repro;
 
 /// A part of the third tier.
@@ -32,6 +33,8 @@ pub(crate) enum Part {
     Concurrency(Program),
     /// Offers hostile archives and wheels.
     Hostile(Program),
+    /// Repairs wheels of the corpus with hwb and with auditwheel, compares them, and runs them elsewhere.
+    Repair(RepairOptions),
     /// Runs each fuzz target for a while.
     Fuzz {
         /// Seconds for each target.
@@ -48,6 +51,19 @@ pub(crate) struct AuditOptions {
     /// Wheels below this folder too, such as the ones that were built from the corpus; repeatable.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) wheels: Vec<PathBuf>,
+}
+
+/// What is repaired.
+#[derive(Debug, Args)]
+pub(crate) struct RepairOptions {
+    #[command(flatten)]
+    pub(crate) program: Program,
+    /// The folder that wheels of the corpus lie below [default: those that hwb built last].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) wheels: Option<PathBuf>,
+    /// Only these projects.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) only: Vec<String>,
 }
 
 /// The program that is looked at.
@@ -122,6 +138,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         | Part::Corpus(Selection { program, .. })
         | Part::Repro(Selection { program, .. })
         | Part::Bench(BenchOptions { program, .. })
+        | Part::Repair(RepairOptions { program, .. })
         | Part::Concurrency(program)
         | Part::Hostile(program) => program.binary.clone(),
         Part::Fuzz { seconds: _ } => None,
@@ -132,6 +149,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Bench(options) => bench::run(workspace, &options),
         Part::Repro(selection) => repro::run(workspace, &selection),
         Part::Concurrency(program) => concurrency::run(workspace, program),
+        Part::Repair(options) => repair::run(workspace, &options),
         Part::Hostile(program) => hostile::run(workspace, program),
         Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
     }?;

@@ -1,0 +1,122 @@
+//! A Debian that has Python and nothing else, and what repaired wheels do in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::SCRIPT;
+use crate::corpus::{PYTHON, Row, file_name, files_named};
+use crate::fetch::Index;
+use crate::programs::{capture, program};
+use crate::workspace::Workspace;
+
+/// The release whose Python is [`PYTHON`].
+const RELEASE: &str = "bookworm";
+
+/// Enters the tree `$1` with the folder `$2` on its `/mnt`, without a network, and runs a Python script there.
+/// What is mounted ends with the namespace.
+const ENTER: &str = "mount -t proc proc \"$1/proc\" && mount --bind \"$2\" \"$1/mnt\" && \
+                     exec chroot \"$1\" env -i PATH=/usr/bin:/bin HOME=/ LC_ALL=C.UTF-8 \
+                     python3 -I -c \"$3\" smoke /mnt";
+
+/// The tree, and others like it that have what some wheels expect of the system.
+#[derive(Debug)]
+pub(super) struct Tree {
+    trees: PathBuf,
+    /// The wheels that the imports of a project need, by that project's name.
+    needed: PathBuf,
+    index: Index,
+}
+
+/// What happened in the tree.
+#[derive(Debug, Deserialize)]
+pub(super) struct Smoke {
+    /// What is wrong.
+    pub(super) problems: Vec<String>,
+    /// The grafted libraries that were also loaded from the system.
+    pub(super) twins: Vec<String>,
+    /// How many grafted libraries were loaded from their wheel.
+    pub(super) loaded: usize,
+}
+
+impl Tree {
+    /// Takes trees and what imports need from below the target folder.
+    pub(super) fn new(workspace: &Workspace, index: &Index) -> Self {
+        let full = workspace.target.join("full");
+        Self { trees: full.join("debian"), needed: full.join("needed"), index: index.clone() }
+    }
+
+    /// Unpacks wheels by their RECORD side by side, and imports and uses them in one process (needs root).
+    pub(super) fn smoke(&self, wheels: &[(&Row, &Path)]) -> anyhow::Result<Smoke> {
+        let system = wheels.iter().flat_map(|(row, _)| row.system.iter().map(String::as_str));
+        let root = self.root(&["python3"].into_iter().chain(system).collect())?;
+        let folder = self.folder(wheels)?;
+        let mut command = program("unshare");
+        command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
+        let said = capture(command.arg(root).arg(folder.path()).arg(SCRIPT))?;
+        serde_json::from_str(said.lines().next_back().unwrap_or_default())
+            .context("the smoke test is not JSON")
+    }
+
+    /// The tree with some packages, which is made once, from where apt takes its packages on this machine.
+    fn root(&self, packages: &BTreeSet<&str>) -> anyhow::Result<PathBuf> {
+        let packages: Vec<&str> = packages.iter().copied().collect();
+        let root = self.trees.join(packages.join("+"));
+        if !root.is_dir() {
+            let partial = root.with_extension("partial");
+            capture(program("rm").args(["-rf", "--one-file-system"]).arg(&partial))?;
+            fs_err::create_dir_all(&self.trees)?;
+            println!("debootstrap {RELEASE} with {}", packages.join(", "));
+            let mut command = program("debootstrap");
+            command.args(["--variant=minbase", &format!("--include={}", packages.join(",")), RELEASE]);
+            capture(command.arg(&partial).arg(mirror()?))?;
+            fs_err::rename(&partial, &root)?;
+        }
+        Ok(root)
+    }
+
+    /// A folder with the wheels, what they need, and what to do with them.
+    fn folder(&self, wheels: &[(&Row, &Path)]) -> anyhow::Result<TempDir> {
+        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let needs = folder.path().join("needs");
+        fs_err::create_dir(&needs)?;
+        let mut task = BTreeMap::new();
+        for (row, wheel) in wheels {
+            let Some(smoke) = &row.smoke else { bail!("{} has no smoke test in the corpus", row.name) };
+            let import = row.import.iter().map(|module| format!("import {module}\n"));
+            fs_err::copy(wheel, folder.path().join(file_name(wheel)))?;
+            task.insert(file_name(wheel), import.chain([smoke.clone()]).collect::<String>());
+            for wheel in self.needs(row)? {
+                fs_err::copy(&wheel, needs.join(file_name(&wheel)))?;
+            }
+        }
+        fs_err::write(folder.path().join("task.json"), serde_json::to_vec(&task)?)?;
+        Ok(folder)
+    }
+
+    /// The wheels of the project that an import needs, and of what that needs in turn.
+    fn needs(&self, row: &Row) -> anyhow::Result<Vec<PathBuf>> {
+        let Some(project) = &row.import_needs else { return Ok(Vec::new()) };
+        let folder = self.needed.join(project);
+        if !folder.is_dir() {
+            let partial = folder.with_extension("partial");
+            let mut command = program(format!("python{PYTHON}"));
+            command.args(["-m", "pip", "download", "--quiet", "--only-binary", ":all:"]);
+            command.args(["--index-url", &self.index.url, "--dest"]).arg(&partial).arg(project);
+            capture(&mut command).with_context(|| format!("could not fetch {project}"))?;
+            fs_err::rename(&partial, &folder)?;
+        }
+        files_named(&folder, ".whl")
+    }
+}
+
+/// Where apt takes its packages from.
+fn mirror() -> anyhow::Result<String> {
+    let ask = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
+    let said = capture(program("apt-get").args(ask).arg(format!("Codename: {RELEASE}")))?;
+    let first = said.lines().next().with_context(|| format!("apt knows no packages of {RELEASE}"))?;
+    Ok(first.to_owned())
+}
