@@ -46,6 +46,11 @@ impl Peers {
         self.add(index, "auditwheel", "auditwheel==6.8.2")
     }
 
+    /// Installs repairwheel beside them, in the one version that hwb is compared with, or takes it as it is.
+    pub(crate) fn repairwheel(&self, index: &Index) -> anyhow::Result<PathBuf> {
+        self.add(index, "repairwheel", "repairwheel==0.8.0")
+    }
+
     fn add(&self, index: &Index, name: &str, requirement: &str) -> anyhow::Result<PathBuf> {
         let installed = self.python.with_file_name(name);
         if !installed.is_file() {

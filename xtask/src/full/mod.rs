@@ -129,6 +129,8 @@ pub(crate) enum Bench {
     Tree,
     /// `hwb audit` against `auditwheel show` on large public wheels.
     Audit,
+    /// `hwb repair` against `auditwheel repair` and `repairwheel`.
+    Repair,
 }
 
 /// Runs one part and writes its section, if it was the release build that was looked at.

@@ -3,28 +3,24 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::{BenchOptions, Ground, measure, middle, surround};
+use super::memory::{finish, largest};
+use super::{BenchOptions, Ground, measure, middle};
 use crate::corpus::{PYTHON, file_name, only_wheel};
 use crate::evidence::Section;
 use crate::fetch::Index;
 use crate::peers::Peers;
-use crate::programs::{capture, program, tail};
+use crate::programs::{capture, program};
 use crate::workspace::Workspace;
 
 /// Projects with large wheels.
 const PROJECTS: [&str; 5] = ["numpy", "scipy", "opencv-python-headless", "pyarrow", "PySide6-Essentials"];
 /// The versions of glibc (2.17, …) that such a wheel may ask for; pip takes no platform for implied by another.
 const MINORS: RangeInclusive<u32> = 17..=42;
-
-/// Runs a command, and says how much memory the largest of its processes held, in KiB.
-const LARGEST: &str = "import resource, subprocess, sys\n\
-                       subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n\
-                       print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +80,7 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions, ground: &Ground
 }
 
 /// Downloads the newest wheel of a project for CPython 3.11 on x86-64, once.
-fn newest_wheel(folder: &Path, project: &str, index: &Index) -> anyhow::Result<PathBuf> {
+pub(super) fn newest_wheel(folder: &Path, project: &str, index: &Index) -> anyhow::Result<PathBuf> {
     if !folder.is_dir() {
         let partial = folder.with_extension("partial");
         let mut command = program(format!("python{PYTHON}"));
@@ -104,50 +100,36 @@ fn newest_wheel(folder: &Path, project: &str, index: &Index) -> anyhow::Result<P
 
 /// A row of the table, and by how much hwb is faster.
 fn one_wheel(programs: &Programs, wheel: &Path, rounds: usize) -> anyhow::Result<(String, f64)> {
-    let medians = measure(rounds, &[Tool::Hwb, Tool::Auditwheel], |tool| timed(programs, tool, wheel))?;
+    let medians = measure(rounds, &[Tool::Hwb, Tool::Auditwheel], |tool| {
+        timed(programs, &mut command(programs, tool, wheel))
+    })?;
     let of = |tool: Tool| medians.get(&tool).copied().unwrap_or(f64::NAN);
     let (hwb, auditwheel) = (of(Tool::Hwb), of(Tool::Auditwheel));
     let ratio = auditwheel / hwb;
     let size = fs_err::metadata(wheel)?.len() / 1_000_000;
+    let held = |tool: Tool| largest(&programs.home, &programs.python, &command(programs, tool, wheel));
     let row = format!(
         "| {} | {size} | {hwb:.0} | {auditwheel:.0} | {ratio:.1} | {} | {} |",
         file_name(wheel),
-        largest(programs, Tool::Hwb, wheel)? / 1024,
-        largest(programs, Tool::Auditwheel, wheel)? / 1024,
+        held(Tool::Hwb)? / 1024,
+        held(Tool::Auditwheel)? / 1024,
     );
     Ok((row, ratio))
 }
 
 /// The same work for both: a report as text, with a look at the libraries of this system.
-fn arguments(programs: &Programs, tool: Tool) -> (&Path, &'static [&'static str]) {
-    match tool {
+fn command(programs: &Programs, tool: Tool, wheel: &Path) -> Command {
+    let (binary, arguments): (_, &[&str]) = match tool {
         Tool::Hwb => (&programs.hwb, &["audit", "--sysroot", "/"]),
         Tool::Auditwheel => (&programs.auditwheel, &["show"]),
-    }
-}
-
-fn timed(programs: &Programs, tool: Tool, wheel: &Path) -> anyhow::Result<Duration> {
-    let (binary, arguments) = arguments(programs, tool);
+    };
     let mut command = program(binary);
+    command.args(arguments).arg(wheel);
+    command
+}
+
+fn timed(programs: &Programs, command: &mut Command) -> anyhow::Result<Duration> {
     let start = Instant::now();
-    finish(programs, command.args(arguments).arg(wheel))?;
+    finish(&programs.home, command)?;
     Ok(start.elapsed())
-}
-
-fn largest(programs: &Programs, tool: Tool, wheel: &Path) -> anyhow::Result<u64> {
-    let (binary, arguments) = arguments(programs, tool);
-    let mut command = program(&programs.python);
-    command.args(["-I", "-c", LARGEST]).arg(binary).args(arguments).arg(wheel);
-    let said = finish(programs, &mut command)?.stdout;
-    String::from_utf8_lossy(&said).trim().parse().context("Python names no size")
-}
-
-/// Runs a command in a built environment.
-fn finish(programs: &Programs, command: &mut Command) -> anyhow::Result<Output> {
-    surround(&programs.home, command);
-    let output = command.stdin(Stdio::null()).output().context("the tool did not start")?;
-    if !output.status.success() {
-        bail!("{}:\n{}", output.status, tail(&String::from_utf8_lossy(&output.stderr), 12));
-    }
-    Ok(output)
 }

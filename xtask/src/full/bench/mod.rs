@@ -20,7 +20,9 @@ use crate::workspace::{Workspace, ambient};
 
 mod audit;
 mod ground;
+mod memory;
 mod projects;
+mod repair;
 mod tree;
 
 use self::ground::Ground;
@@ -59,6 +61,7 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
         Bench::Tree => {
             builds(workspace, options, &Ground::with_journal(&usual, asked)?, ("bench tree", tree::run))
         }
+        Bench::Repair => repair::run(workspace, options, &Ground::open(&usual, asked)?),
         Bench::Audit => audit::run(workspace, options, &Ground::open(&usual, asked)?),
     }
 }
@@ -225,7 +228,7 @@ fn one_run(arena: &Arena, project: &Project, ready: &Path, tool: Tool) -> anyhow
         Tool::Bare => bare_hooks(project, ready, &source, &out),
         Tool::HwbFresh | Tool::Hwb | Tool::Uv | Tool::Build => frontend(arena, (tool, &cache), &source, &out),
     };
-    timed(arena, &mut command, &out)
+    timed(&arena.place, &mut command, &out)
 }
 
 fn bare_hooks(project: &Project, ready: &Path, source: &Path, out: &Path) -> Command {
@@ -272,6 +275,13 @@ fn frontend(arena: &Arena, (tool, cache): (Tool, &Path), source: &Path, out: &Pa
     }
 }
 
+/// An empty folder in the place of whatever stands there.
+fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
+    capture(program("rm").arg("-rf").arg(folder))?;
+    fs_err::create_dir_all(folder)?;
+    Ok(folder.to_owned())
+}
+
 /// Gives a command a built environment, and keeps what it was given already.
 fn surround(home: &Path, command: &mut Command) {
     let own: Vec<(OsString, OsString)> =
@@ -282,8 +292,8 @@ fn surround(home: &Path, command: &mut Command) {
 }
 
 /// Times a command in a built environment; it must have made exactly one wheel.
-fn timed(arena: &Arena, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
-    surround(&arena.place, command);
+fn timed(home: &Path, command: &mut Command, out: &Path) -> anyhow::Result<Duration> {
+    surround(home, command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A tool that flushes its output would else pay for what the one before it left in the journal.
     capture(&mut program("sync"))?;

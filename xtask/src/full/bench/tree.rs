@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use hwb_testkit::Tree;
 
-use super::{Arena, BenchOptions, Tool, frontend, measure, projects, surround, timed};
+use super::{Arena, BenchOptions, Tool, empty, frontend, measure, projects, surround, timed};
 use crate::compare;
 use crate::corpus::only_wheel;
 use crate::programs::{capture, program};
@@ -74,13 +74,7 @@ fn one_run(arena: &Arena, run: Run, source: &Path) -> anyhow::Result<Duration> {
     if run.1 == Cache::Empty {
         empty(&cache)?;
     }
-    timed(arena, &mut frontend(arena, (run.0, &cache), source, &out), &out)
-}
-
-fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
-    capture(program("rm").arg("-rf").arg(folder))?;
-    fs_err::create_dir_all(folder)?;
-    Ok(folder.to_owned())
+    timed(&arena.place, &mut frontend(arena, (run.0, &cache), source, &out), &out)
 }
 
 /// Builds what must have the same digest, and what must not.

@@ -24,6 +24,7 @@ mod hosts;
 mod tree;
 
 use self::hosts::{Host, Hosts};
+pub(super) use self::tree::Smoke;
 use self::tree::Tree;
 
 /// The program that looks at repaired wheels; it knows nothing of hwb.
@@ -181,7 +182,7 @@ fn together(tree: &Tree, outcomes: &[Outcome]) -> anyhow::Result<usize> {
 }
 
 /// The names of the grafted libraries, without what the repair put into them.
-pub(super) fn grafted(wheel: &Path) -> anyhow::Result<Vec<String>> {
+fn grafted(wheel: &Path) -> anyhow::Result<Vec<String>> {
     let said = capture(program("python3").args(["-I", "-c", SCRIPT, "list"]).arg(wheel))?;
     serde_json::from_str(&said).context("the list is not JSON")
 }
@@ -287,7 +288,7 @@ fn subjects(
 }
 
 /// The wheel of a row as hwb built it once.
-fn kept(workspace: &Workspace, index: &Index, hwb: &Path, row: &Row) -> anyhow::Result<PathBuf> {
+pub(super) fn kept(workspace: &Workspace, index: &Index, hwb: &Path, row: &Row) -> anyhow::Result<PathBuf> {
     let folder = row.kept(workspace);
     if let Ok(wheel) = only_wheel(&folder) {
         return Ok(wheel);

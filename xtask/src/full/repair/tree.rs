@@ -33,13 +33,21 @@ pub(super) struct Tree {
 
 /// What happened in the tree.
 #[derive(Debug, Deserialize)]
-pub(super) struct Smoke {
+pub(crate) struct Smoke {
     /// What is wrong.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// The grafted libraries that were also loaded from the system.
-    pub(super) twins: Vec<String>,
+    pub(crate) twins: Vec<String>,
     /// How many grafted libraries were loaded from their wheel.
-    pub(super) loaded: usize,
+    pub(crate) loaded: usize,
+}
+
+impl Smoke {
+    /// Reads the last line of what the script said: a library may say something before.
+    pub(crate) fn said(text: &str) -> anyhow::Result<Self> {
+        let last = text.lines().next_back().unwrap_or_default();
+        serde_json::from_str(last).context("the smoke test is not JSON")
+    }
 }
 
 impl Tree {
@@ -57,8 +65,7 @@ impl Tree {
         let mut command = program("unshare");
         command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
         let said = capture(command.arg(root).arg(folder.path()).arg(SCRIPT))?;
-        serde_json::from_str(said.lines().next_back().unwrap_or_default())
-            .context("the smoke test is not JSON")
+        Smoke::said(&said)
     }
 
     /// The tree with some packages, which is made once, from where apt takes its packages on this machine.
