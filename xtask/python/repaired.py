@@ -88,7 +88,7 @@ def smoke(folder):
             problems.append(wheel + ": " + " / ".join(traceback.format_exc(limit=-1).split("\n")).strip(" /"))
     after = mapped()
     # Two wheels may graft the same library: then one of the two serves both.
-    loaded = {os.path.basename(path) for path in after if path.startswith(site)}
+    loaded = {os.path.basename(path) for path in after if path.startswith(folder)}
     grafted = {os.path.basename(path) for path in grafted}
     problems += ["not loaded: " + name for name in sorted(grafted - loaded)]
     names = {plain(path) for path in grafted}
