@@ -62,7 +62,7 @@ fn a_wheel_is_given_its_tag_and_the_reasons() {
 
     manylinux_2_42_i686 is not reached:
       greeter.libs/libinner.so needs libfar.so.2, which is not part of every system (loaded by greeter/fast.so)
-        put it into the wheel with a run path that leads to it, or link it statically
+        let `hwb repair` put it into the wheel, or link it statically
     ");
     let report = context.run(["audit", "--json", WHEEL]).success().json();
     assert_eq!(report[0]["wheel"], WHEEL);
@@ -360,11 +360,11 @@ fn libraries_of_a_system_count_as_if_they_came_along() {
                 libfarther.so.1
 
     manylinux_2_31 is required, and not reached:
-      greeter/fast.so needs libfar.so.2, which is not part of every system
-      /usr/lib/libfar.so.2 needs libfarther.so.1, which is not part of every system (loaded by greeter/fast.so)
-        put it into the wheel with a run path that leads to it, or link it statically
       /usr/lib/libfar.so.2 needs GLIBC_2.33 of libc.so.6 (stat) (loaded by greeter/fast.so)
         build where glibc is no newer than 2.31, as in an image of manylinux_2_31
+      greeter/fast.so needs libfar.so.2, which is not part of every system
+      /usr/lib/libfar.so.2 needs libfarther.so.1, which is not part of every system (loaded by greeter/fast.so)
+        let `hwb repair` put it into the wheel, or link it statically
     ");
     assert_snapshot!(context.run(["audit", WHEEL, "--sysroot", "absent"]), @r"
     exit: 2
