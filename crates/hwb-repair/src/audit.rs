@@ -192,7 +192,12 @@ impl Accepted<'_> {
     /// A library that is not there, as something that is in the way.
     pub(crate) fn missing(&self, lack: &Lack<'_>) -> Blocker {
         let (obstacle, remedy) = self.library_obstacle(lack.library);
-        Blocker { file: lack.file().to_owned(), obstacle, chain: owned(&lack.chain), remedy }
+        Blocker {
+            file: lack.file().unwrap_or(lack.library).to_owned(),
+            obstacle,
+            chain: owned(&lack.chain),
+            remedy,
+        }
     }
 
     /// What is in the way of a policy even if every library comes along that is found.

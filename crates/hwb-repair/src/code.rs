@@ -131,6 +131,7 @@ impl<'a> Accepted<'a> {
         };
         let direct = self.external.iter().filter(|external| !is_allowed(&external.library));
         let mut lacks: Vec<Lack<'_>> = direct.filter_map(|external| self.of_member(external)).collect();
+        lacks.extend(self.exceptions.included().iter().map(|library| self.included(library)));
         let (mut seen, mut next) = (BTreeSet::new(), 0);
         while let Some(lack) = lacks.get(next) {
             next += 1;
@@ -151,6 +152,13 @@ impl<'a> Accepted<'a> {
             above.iter().fold(Vec::new(), |inherited, number| passed_on(&objects[*number], &inherited));
         let chain = external.chain.iter().map(|number| objects[*number].path.as_str()).collect();
         self.lack(chain, &objects[*last], &inherited, &external.library)
+    }
+
+    /// A library that no file needs: it is looked for where no run path leads.
+    fn included(&self, library: &'a str) -> Lack<'a> {
+        let folders = Vec::new();
+        let wanted = Wanted { architecture: self.architecture, library: library.to_owned(), folders };
+        Lack { chain: Vec::new(), library, known: self.sysroot.get(&wanted), wanted, inherited: Vec::new() }
     }
 
     /// What `of` needs; `None` if it is excluded by where it is.
@@ -182,9 +190,9 @@ fn passed_on(object: &Object, inherited: &[String]) -> Vec<String> {
 }
 
 impl<'a> Lack<'a> {
-    /// The file that needs it.
-    pub(crate) fn file(&self) -> &'a str {
-        self.chain.last().copied().unwrap_or_default()
+    /// The file that needs it; `None` for what comes along because somebody says so.
+    pub(crate) fn file(&self) -> Option<&'a str> {
+        self.chain.last().copied()
     }
 
     /// The library, where the system has it.

@@ -1,14 +1,15 @@
-//! Libraries that no policy allows and that are not taken from the system all the same.
+//! Libraries that are treated otherwise than policies and files say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-/// Libraries that somebody says will be there.
+/// Libraries that somebody says will be there, or must come along.
 #[derive(Debug, Clone, Default)]
 pub struct Exceptions {
     excluded: GlobSet,
     provided: BTreeMap<String, Provider>,
+    included: BTreeSet<String>,
 }
 
 /// Where a library that comes in another wheel will be.
@@ -42,12 +43,22 @@ impl Exceptions {
             builder.add(Glob::new(pattern).map_err(|source| fault(pattern, source))?);
         }
         let excluded = builder.build().map_err(|source| fault("", source))?;
-        Ok(Self { excluded, provided: BTreeMap::new() })
+        Ok(Self { excluded, ..Self::default() })
     }
 
     /// Notes that another wheel provides a library; the first that does counts.
     pub fn provide(&mut self, library: &str, provider: Provider) {
         self.provided.entry(library.to_owned()).or_insert(provider);
+    }
+
+    /// Brings a library along though no file needs it: one that is opened at run time, by this name.
+    pub fn include(&mut self, library: String) {
+        self.included.insert(library);
+    }
+
+    /// What comes along though no file needs it.
+    pub(crate) const fn included(&self) -> &BTreeSet<String> {
+        &self.included
     }
 
     /// The wheel that a library comes in.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use globset::Glob;
 use hwb_archive::zip::Level;
 use hwb_ident::{Digest, Timestamp};
 pub use hwb_repair::repair::Strip;
@@ -36,6 +37,8 @@ pub struct RepairRequest {
     pub platform_tags: PlatformTags,
     /// Libraries that are not brought along, as patterns of names or paths.
     pub exclude: Vec<String>,
+    /// Libraries that are brought along though no file needs them, as patterns of names.
+    pub include: Vec<String>,
     /// Folders that are searched for libraries first.
     pub lib_dirs: Vec<PathBuf>,
     /// The folder that the system is below.
@@ -91,6 +94,8 @@ enum RepairFault {
     Level(u32),
     #[error("what is to be excluded cannot be used")]
     Pattern(#[source] hwb_repair::PatternError),
+    #[error("`{0}` is to be included, and matches the name of no file where libraries are looked for")]
+    Include(String),
     #[error("`SOURCE_DATE_EPOCH` cannot be used")]
     Epoch(#[source] hwb_ident::time::ParseTimestampError),
     #[error("the repaired wheel `{file}` would not deserve {tag}")]
@@ -124,8 +129,8 @@ pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOu
     if !request.sysroot.is_dir() {
         return Err(usage(RepairFault::Sysroot(request.sysroot.clone())));
     }
-    let exceptions = Exceptions::excluding(request.exclude.iter().map(String::as_str))
-        .map_err(|source| usage(RepairFault::Pattern(source)))?;
+    let system = system(ambient, request);
+    let exceptions = exceptions(request, &system)?;
     let level = match request.compression_level {
         None => Level::default(),
         Some(number) => Level::new(number).ok_or_else(|| usage(RepairFault::Level(number)))?,
@@ -133,7 +138,7 @@ pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOu
     let places: Vec<PathBuf> = request.find_links.iter().chain(&request.wheels).cloned().collect();
     let workshop = Workshop {
         request,
-        system: system(ambient, request),
+        system,
         providers: if request.wheels.len() + request.find_links.len() > 1 {
             Providers::read(&places)?
         } else {
@@ -161,6 +166,22 @@ fn system(ambient: &Ambient, request: &RepairRequest) -> System {
         Some(folders) => system.searching_only(folders),
         None => system,
     }
+}
+
+/// What is excluded and what is included.
+fn exceptions(request: &RepairRequest, system: &System) -> Result<Exceptions, Error> {
+    let usage = |fault| Error::new(ErrorKind::Usage, fault);
+    let mut exceptions = Exceptions::excluding(request.exclude.iter().map(String::as_str))
+        .map_err(|source| usage(RepairFault::Pattern(source)))?;
+    for pattern in &request.include {
+        let glob = Glob::new(pattern).map_err(|_| usage(RepairFault::Include(pattern.clone())))?;
+        let names = system.names(&glob.compile_matcher());
+        if names.is_empty() {
+            return Err(usage(RepairFault::Include(pattern.clone())));
+        }
+        names.into_iter().for_each(|name| exceptions.include(name));
+    }
+    Ok(exceptions)
 }
 
 fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use hwb_repair::{Architecture, Code, Exceptions, Library, Sysroot, Wanted};
 
 /// What the loaders of glibc and musl search without being told to.
@@ -73,6 +73,19 @@ impl System {
                 known.note(wanted, found);
             }
         }
+    }
+
+    /// The names of the files, in all folders that are searched, that a pattern matches.
+    pub(crate) fn names(&self, pattern: &GlobMatcher) -> BTreeSet<String> {
+        let inside = self.folders.iter().map(|folder| self.root.join(folder));
+        let entries = self
+            .first
+            .iter()
+            .cloned()
+            .chain(inside)
+            .flat_map(|folder| fs_err::read_dir(folder).into_iter().flatten());
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| pattern.is_match(name)).collect()
     }
 
     /// The first library of the name that is for the machine; files that are no such library are passed over.

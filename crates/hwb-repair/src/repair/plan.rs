@@ -161,13 +161,14 @@ impl<'a> Drawing<'a> {
     fn renames(&self) -> BTreeMap<&'a str, Renames> {
         let mut renames: BTreeMap<&str, Renames> = BTreeMap::new();
         for lack in self.lacks {
+            let Some(file) = lack.file() else { continue };
             let new = match lack.library_found() {
-                Some(library) => Some(name(library)),
+                Some(library) => Some(self.name(library)),
                 // The Python that imports a module has it already.
                 None if is_libpython(lack.library) => None,
                 None => continue,
             };
-            renames.entry(lack.file()).or_default().insert(lack.library.to_owned(), new);
+            renames.entry(file).or_default().insert(lack.library.to_owned(), new);
         }
         renames
     }
@@ -176,7 +177,7 @@ impl<'a> Drawing<'a> {
         let mut grafts: BTreeMap<String, Graft> = BTreeMap::new();
         for (lack, library) in self.lacks.iter().filter_map(|lack| Some((lack, lack.library_found()?))) {
             let source = &library.object.path;
-            let name = name(library);
+            let name = self.name(library);
             let graft = grafts.entry(name.clone()).or_insert_with(|| {
                 let path = format!("{}/{name}", self.folder);
                 let needed = renames.get(source.as_str()).cloned().unwrap_or_default();
@@ -185,16 +186,28 @@ impl<'a> Drawing<'a> {
                 let (source, digest) = (source.clone(), library.digest);
                 Graft { source, digest, path, needed_by: BTreeSet::new(), edits }
             });
-            graft.needed_by.insert(lack.file().to_owned());
+            graft.needed_by.extend(lack.file().map(str::to_owned));
         }
         grafts.into_values().collect()
+    }
+
+    /// What the file of a library is called in the wheel. One that is opened at run time keeps its name.
+    fn name(&self, library: &Library) -> String {
+        let object = &library.object;
+        let is_it = |found: &Object| found.path == object.path;
+        let is_opened = |lack: &Lack<'_>| lack.file().is_none() && lack.found().is_some_and(is_it);
+        if self.lacks.iter().any(is_opened) {
+            return object.soname.clone().unwrap_or_else(|| object.file_name().to_owned());
+        }
+        names::graft(object.file_name(), &library.digest)
     }
 
     /// The folders that a file must find libraries in, below that of all packages.
     fn folders(&self, object: &Object, needed: &Renames) -> BTreeSet<String> {
         let of_others = object.needed.iter().filter_map(|library| self.accepted.exceptions.provider(library));
         let mut folders: BTreeSet<String> = of_others.map(|provider| provider.folder.clone()).collect();
-        if needed.values().any(Option::is_some) {
+        let opens = self.lacks.iter().any(|lack| lack.file().is_none());
+        if opens || needed.values().any(Option::is_some) {
             folders.insert(self.folder.clone());
         }
         folders
@@ -210,11 +223,6 @@ impl<'a> Drawing<'a> {
         });
         provided.collect()
     }
-}
-
-/// What the file of a library is called in the wheel.
-fn name(library: &Library) -> String {
-    names::graft(library.object.file_name(), &library.digest)
 }
 
 /// The name of the distribution as the file name of its wheel has it.

@@ -203,7 +203,10 @@ pub(crate) struct AuditArguments {
 /// `hwb repair`
 #[derive(Debug, Args)]
 #[command(after_help = REPAIR_EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "flags as they were typed; the request says what they mean")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags as they were typed; the request says what they mean"
+)]
 pub(crate) struct RepairArguments {
     /// The wheels
     #[arg(value_name = "WHEEL", required = true)]
@@ -221,6 +224,9 @@ pub(crate) struct RepairArguments {
     /// Leave out libraries whose name or path matches; repeatable
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// Bring along libraries whose name matches though no file needs them: those that are opened at run time; repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
     /// Search this folder for libraries before all others; repeatable
     #[arg(long, value_name = "DIR", help_heading = "Where libraries come from")]
     pub(crate) lib_dir: Vec<PathBuf>,

@@ -57,6 +57,7 @@ fn request(ambient: &Ambient, arguments: &RepairArguments) -> RepairRequest {
         platform: (arguments.plat != "auto").then(|| arguments.plat.clone()),
         platform_tags: if arguments.only_plat { PlatformTags::OnlyAsked } else { PlatformTags::Deserved },
         exclude: arguments.exclude.clone(),
+        include: arguments.include.clone(),
         lib_dirs: all(&arguments.lib_dir),
         sysroot: absolute(&arguments.sysroot),
         system_dirs: arguments.ldpaths.as_ref().map(|folders| {
