@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use hwb_ident::{PathSource, SourceSpec, Timestamp};
 use hwb_lib::build::{
-    self, BuildReport, BuildRequest, Environments, HookPath, Isolation, Network, Outputs, Placement,
+    self, BuildReport, BuildRequest, Environments, HookPath, Isolation, Network, Outputs, Placement, Repairs,
 };
 use hwb_lib::build::{PlanReport, Requested, Selection};
 use hwb_lib::settings::{self, Overrides, Settings};
@@ -95,6 +95,7 @@ impl Place {
             config_settings: BTreeMap::new(),
             env: BTreeMap::new(),
             isolation: Isolation::Venv,
+            repair: Repairs::Auto,
             network: Network::Host,
             placement: Placement::Snapshot,
             environments: Environments::Kept,

@@ -18,8 +18,8 @@ use crate::build::cell::{self, Built, Inputs, Order};
 use crate::build::epoch;
 use crate::build::portability::{self, ArtifactAudit};
 use crate::build::request::{
-    ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Requested,
-    Selection,
+    ArtifactReport, BuildReport, BuildRequest, ConfigValue, Isolation, Outputs, Placement, Repairs,
+    Requested, Selection,
 };
 use crate::build::several::{self, Part};
 use crate::build::workspace::{self, Workspace};
@@ -416,6 +416,11 @@ impl Job<'_> {
         let promise = promise(tree)?;
         let (finished, audit) = phases.run(Phase::Check, || {
             let finished = artifact::finish_wheel(built.directory(), &built.file, &promise, tree.epoch)?;
+            let finished = match self.request.repair {
+                Repairs::Require => portability::repair(&self.world.ambient, finished)?,
+                // Only an image has a policy that a wheel could be repaired for without being asked.
+                Repairs::Auto | Repairs::Never => finished,
+            };
             let audit = portability::audit(&finished);
             Ok((finished, audit))
         })?;

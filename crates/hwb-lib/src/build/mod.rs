@@ -24,7 +24,7 @@ pub use self::plan::{
 pub use self::portability::ArtifactAudit;
 pub use self::request::{
     ArtifactKind, ArtifactReport, BuildReport, BuildRequest, ConfigValue, Environments, HookPath, Isolation,
-    Network, Outputs, Placement, Requested, Selection,
+    Network, Outputs, Placement, Repairs, Requested, Selection,
 };
 
 use crate::ambient::Ambient;

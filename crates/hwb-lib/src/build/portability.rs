@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
 
+use hwb_ident::Digest;
 use hwb_repair::{Audit, AuditError, Exceptions, Sysroot, read_wheel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ambient::Ambient;
 use crate::artifact::{Code, Finished};
 use crate::audit::FloorReport;
+use crate::error::Error;
+use crate::repair::{self, Made};
 
 /// How portable the native code of a wheel is.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -33,4 +37,13 @@ pub(super) fn audit(wheel: &Finished) -> Result<Option<ArtifactAudit>, AuditErro
     let Audit { tag, external_libraries, floor, .. } =
         code.audit(&Sysroot::default(), &Exceptions::default());
     Ok(Some(ArtifactAudit { tag, external_libraries, floor: floor.map(FloorReport::from) }))
+}
+
+/// Repairs a wheel; one without native code is right as it is.
+pub(super) fn repair(ambient: &Ambient, wheel: Finished) -> Result<Finished, Error> {
+    if wheel.code == Code::Absent {
+        return Ok(wheel);
+    }
+    let Made { report, bytes } = repair::repair_here(ambient, &wheel.file, &wheel.bytes)?;
+    Ok(Finished { file: report.file, digest: Digest::of(&bytes), bytes, ..wheel })
 }

@@ -39,6 +39,8 @@ pub struct BuildRequest {
     pub hook_path: HookPath,
     /// More build requirements than the project names.
     pub extra_requirements: Vec<String>,
+    /// Whether wheels with native code are repaired.
+    pub repair: Repairs,
     /// Where artifacts go.
     pub out_dir: PathBuf,
     /// `--clean`: earlier artifacts of the same project leave the output folder.
@@ -128,6 +130,19 @@ pub enum Network {
     Host,
     /// Not at all.
     None,
+}
+
+/// Whether wheels with native code get the libraries that they need, and the platform tag that they deserve then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Repairs {
+    /// Where a portable tag is asked for; without a container none is, and the backend's stays.
+    #[default]
+    Auto,
+    /// Every one, or the build fails.
+    Require,
+    /// None.
+    Never,
 }
 
 /// Where the backend runs.

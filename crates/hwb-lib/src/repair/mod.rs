@@ -11,6 +11,7 @@ use globset::Glob;
 use hwb_archive::zip::Level;
 use hwb_ident::{Digest, Timestamp};
 pub use hwb_repair::repair::Strip;
+use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::write;
 use hwb_repair::repair::{Finish, Plan, Platform, RepairError, Request, Supply, Tags};
 use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
@@ -56,6 +57,28 @@ pub struct RepairRequest {
     pub compression_level: Option<u32>,
     /// Whether it is done or only said.
     pub execution: Execution,
+}
+
+impl Default for RepairRequest {
+    /// For the best tag that is reached, with the libraries of this system.
+    fn default() -> Self {
+        Self {
+            wheels: Vec::new(),
+            out_dir: PathBuf::new(),
+            platform: None,
+            platform_tags: PlatformTags::Deserved,
+            exclude: Vec::new(),
+            include: Vec::new(),
+            lib_dirs: Vec::new(),
+            sysroot: PathBuf::from("/"),
+            system_dirs: None,
+            find_links: Vec::new(),
+            suffix: SUFFIX.to_owned(),
+            strip: Strip::No,
+            compression_level: None,
+            execution: Execution::Done,
+        }
+    }
 }
 
 /// Which platform tags new wheels get.
@@ -122,34 +145,60 @@ struct Workshop<'a> {
 ///
 /// If what is asked makes no sense, or nothing can be read or written where it says.
 pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOutcome>, Error> {
-    let usage = |fault| Error::new(ErrorKind::Usage, fault);
-    if let Some(path) = request.wheels.iter().find(|path| path.extension().is_none_or(|end| end != "whl")) {
-        return Err(usage(RepairFault::NotAWheel(path.clone())));
-    }
-    if !request.sysroot.is_dir() {
-        return Err(usage(RepairFault::Sysroot(request.sysroot.clone())));
-    }
-    let system = system(ambient, request);
-    let exceptions = exceptions(request, &system)?;
-    let level = match request.compression_level {
-        None => Level::default(),
-        Some(number) => Level::new(number).ok_or_else(|| usage(RepairFault::Level(number)))?,
-    };
-    let places: Vec<PathBuf> = request.find_links.iter().chain(&request.wheels).cloned().collect();
-    let workshop = Workshop {
-        request,
-        system,
-        providers: if request.wheels.len() + request.find_links.len() > 1 {
-            Providers::read(&places)?
-        } else {
-            Providers::default()
-        },
-        exceptions,
-        level,
-        time: epoch(ambient)?,
-        threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-    };
+    let workshop = Workshop::new(ambient, request)?;
     request.wheels.iter().map(|path| workshop.outcome(path)).collect()
+}
+
+/// Repairs a wheel in memory with the libraries of this system.
+///
+/// # Errors
+///
+/// If it cannot be repaired.
+pub(crate) fn repair_here(ambient: &Ambient, file: &str, bytes: &[u8]) -> Result<Made, Error> {
+    let request = RepairRequest::default();
+    let workshop = Workshop::new(ambient, &request)?;
+    let hint = "`hwb audit -v` of the wheel, built with `--repair never`, says what is in the way";
+    workshop.make(Path::new(file), file, bytes).map_err(|(error, _)| error.hint(hint))
+}
+
+/// A new wheel.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) report: RepairReport,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl<'a> Workshop<'a> {
+    fn new(ambient: &Ambient, request: &'a RepairRequest) -> Result<Self, Error> {
+        let usage = |fault| Error::new(ErrorKind::Usage, fault);
+        if let Some(path) = request.wheels.iter().find(|path| path.extension().is_none_or(|end| end != "whl"))
+        {
+            return Err(usage(RepairFault::NotAWheel(path.clone())));
+        }
+        if !request.sysroot.is_dir() {
+            return Err(usage(RepairFault::Sysroot(request.sysroot.clone())));
+        }
+        let system = system(ambient, request);
+        let exceptions = exceptions(request, &system)?;
+        let level = match request.compression_level {
+            None => Level::default(),
+            Some(number) => Level::new(number).ok_or_else(|| usage(RepairFault::Level(number)))?,
+        };
+        let places: Vec<PathBuf> = request.find_links.iter().chain(&request.wheels).cloned().collect();
+        Ok(Self {
+            request,
+            system,
+            providers: if request.wheels.len() + request.find_links.len() > 1 {
+                Providers::read(&places)?
+            } else {
+                Providers::default()
+            },
+            exceptions,
+            level,
+            time: epoch(ambient)?,
+            threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+        })
+    }
 }
 
 /// The system that libraries come from. `LD_LIBRARY_PATH` counts as it does for the loader, if it is this one.
@@ -196,7 +245,10 @@ impl Workshop<'_> {
         let bytes = fs_err::read(path).map_err(|source| {
             Error::new(ErrorKind::Source, RepairFault::Read { path: path.to_owned(), source })
         })?;
-        match self.repair(path, &name, &bytes) {
+        let made = self
+            .make(path, &name, &bytes)
+            .and_then(|made| self.publish(made).map_err(|error| (error, Vec::new())));
+        match made {
             Ok(report) => Ok(RepairOutcome::Report(report)),
             Err((error, _)) if error.kind() == ErrorKind::Machine => Err(error),
             Err((error, blockers)) => {
@@ -205,12 +257,8 @@ impl Workshop<'_> {
         }
     }
 
-    fn repair(
-        &self,
-        path: &Path,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<RepairReport, (Error, Vec<BlockerReport>)> {
+    /// Makes the new wheel; no bytes, if it is only planned.
+    fn make(&self, path: &Path, name: &str, bytes: &[u8]) -> Result<Made, (Error, Vec<BlockerReport>)> {
         let refused = |source| refusal(path, source);
         let wheel = Wheel::read(name, bytes).map_err(|source| {
             (Error::new(ErrorKind::Check, RepairFault::Open { path: path.to_owned(), source }), Vec::new())
@@ -223,10 +271,11 @@ impl Workshop<'_> {
         let request = self.engine_request(exceptions);
         let plan = Plan::new(&wheel, &code, &sysroot, &request).map_err(refused)?;
         if self.request.execution == Execution::Planned {
-            return Ok(RepairReport::new(name, &plan, &BTreeMap::new()));
+            let report = RepairReport::new(name, &plan, &BTreeMap::new());
+            return Ok(Made { report, bytes: Vec::new() });
         }
         let supplies = self.supplies(&plan).map_err(|error| (error, Vec::new()))?;
-        let made = if plan.tag.is_some() {
+        let bytes = if plan.tag.is_some() {
             let made = write(&wheel, &plan, &supplies, &self.finish(&wheel)).map_err(refused)?;
             self.look_again(&plan, &made, &request.exceptions).map_err(|error| (error, Vec::new()))?;
             made
@@ -234,9 +283,8 @@ impl Workshop<'_> {
             bytes.to_vec()
         };
         let mut report = RepairReport::new(name, &plan, &supplies);
-        report.digest = Some(Digest::of(&made).to_string());
-        report.path = Some(self.publish(&plan.filename, &made).map_err(|error| (error, Vec::new()))?);
-        Ok(report)
+        report.digest = Some(Digest::of(&bytes).to_string());
+        Ok(Made { report, bytes })
     }
 
     fn engine_request(&self, exceptions: Exceptions) -> Request {
@@ -296,13 +344,18 @@ impl Workshop<'_> {
         }
     }
 
-    fn publish(&self, file: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
-        let path = self.request.out_dir.join(file);
+    fn publish(&self, made: Made) -> Result<RepairReport, Error> {
+        let Made { mut report, bytes } = made;
+        if self.request.execution == Execution::Planned {
+            return Ok(report);
+        }
+        let path = self.request.out_dir.join(&report.file);
         let failed =
             |source| Error::new(ErrorKind::Machine, RepairFault::Write { path: path.clone(), source });
         hwb_store::fs::create_directory(&self.request.out_dir).map_err(failed)?;
-        hwb_store::fs::write_atomic(&path, bytes).map_err(failed)?;
-        Ok(path)
+        hwb_store::fs::write_atomic(&path, &bytes).map_err(failed)?;
+        report.path = Some(path);
+        Ok(report)
     }
 }
 

@@ -10,7 +10,7 @@ use hwb_uv::{Connectivity, Constraint, Hashes, Indexes, Keyring, Strategy, Syste
 
 use super::Origin;
 use super::value::{Base, Raw, ValueError};
-use crate::build::{Isolation, Network};
+use crate::build::{Isolation, Network, Repairs};
 
 /// Something that a place says.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ pub(super) enum Entry {
     Env(BTreeMap<String, String>),
     Network(Network),
     Isolation(Isolation),
+    Repair(Repairs),
     Timeout(Duration),
 }
 
@@ -68,11 +69,12 @@ pub(super) enum Key {
     Env,
     Network,
     Isolation,
+    Repair,
     Timeout,
 }
 
 /// Every key, in the order in which they are shown.
-pub(super) const ALL: [Key; 21] = [
+pub(super) const ALL: [Key; 22] = [
     Key::CacheDir,
     Key::IndexUrl,
     Key::ExtraIndexUrl,
@@ -93,6 +95,7 @@ pub(super) const ALL: [Key; 21] = [
     Key::Env,
     Key::Network,
     Key::Isolation,
+    Key::Repair,
     Key::Timeout,
 ];
 
@@ -105,6 +108,8 @@ pub(super) const KEYRINGS: [(&str, Keyring); 2] =
     [("disabled", Keyring::Disabled), ("subprocess", Keyring::Subprocess)];
 pub(super) const NETWORKS: [(&str, Network); 2] = [("host", Network::Host), ("none", Network::None)];
 pub(super) const ISOLATIONS: [(&str, Isolation); 2] = [("venv", Isolation::Venv), ("none", Isolation::None)];
+pub(super) const REPAIRS: [(&str, Repairs); 3] =
+    [("auto", Repairs::Auto), ("require", Repairs::Require), ("never", Repairs::Never)];
 
 impl Entry {
     /// Which setting it is.
@@ -130,6 +135,7 @@ impl Entry {
             Self::Env(_) => Key::Env,
             Self::Network(_) => Key::Network,
             Self::Isolation(_) => Key::Isolation,
+            Self::Repair(_) => Key::Repair,
             Self::Timeout(_) => Key::Timeout,
         }
     }
@@ -159,6 +165,7 @@ impl Key {
             Self::Env => "build.env",
             Self::Network => "build.network",
             Self::Isolation => "build.isolation",
+            Self::Repair => "build.repair",
             Self::Timeout => "build.timeout",
         }
     }
@@ -194,6 +201,7 @@ impl Key {
             Self::Env => Entry::Env(raw.map()?),
             Self::Network => Entry::Network(raw.choice(&NETWORKS)?),
             Self::Isolation => Entry::Isolation(raw.choice(&ISOLATIONS)?),
+            Self::Repair => Entry::Repair(raw.choice(&REPAIRS)?),
             Self::Timeout => Entry::Timeout(raw.duration()?),
         })
     }

@@ -38,7 +38,7 @@ pub use self::value::{ValueError, parse_duration};
 
 use self::key::{Assignment, Entry};
 use crate::ambient::Ambient;
-use crate::build::{Isolation, Network};
+use crate::build::{Isolation, Network, Repairs};
 
 /// What holds for one command.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct BuildSettings {
     pub network: Option<Network>,
     /// How a build is kept apart from the machine.
     pub isolation: Option<Isolation>,
+    /// Whether wheels with native code are repaired.
+    pub repair: Option<Repairs>,
     /// How long one hook may take.
     pub timeout: Option<Duration>,
 }

@@ -10,9 +10,9 @@ use hwb_uv::{
 };
 use serde_json::Value;
 
-use super::key::{Assignment, Entry, ISOLATIONS, KEYRINGS, Key, NETWORKS, STRATEGIES};
+use super::key::{Assignment, Entry, ISOLATIONS, KEYRINGS, Key, NETWORKS, REPAIRS, STRATEGIES};
 use super::{BuildSettings, Origin, Setting, Settings, SettingsError};
-use crate::build::{Isolation, Network};
+use crate::build::{Isolation, Network, Repairs};
 
 /// Parts of a name of a variable whose value is nobody's business.
 const SECRET: [&str; 7] = ["TOKEN", "SECRET", "PASSW", "KEY", "CREDENTIAL", "AUTH", "COOKIE"];
@@ -49,7 +49,7 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
 }
 
 /// What holds where nobody says anything, so that it is shown too; the defaults of the types are the same.
-fn built_in() -> [(Key, Value); 9] {
+fn built_in() -> [(Key, Value); 10] {
     [
         (Key::IndexUrl, text(&hwb_uv::default_index())),
         (Key::NoIndex, false.into()),
@@ -60,6 +60,7 @@ fn built_in() -> [(Key, Value); 9] {
         (Key::RequireHashes, false.into()),
         (Key::Network, word(&NETWORKS, Network::default())),
         (Key::Isolation, word(&ISOLATIONS, Isolation::default())),
+        (Key::Repair, word(&REPAIRS, Repairs::default())),
     ]
 }
 
@@ -114,6 +115,7 @@ impl Draft {
             Entry::Env(variables) => return add_variables(&mut build.env, variables),
             Entry::Network(way) => put(word(&NETWORKS, way), &mut build.network, Some(way)),
             Entry::Isolation(way) => put(word(&ISOLATIONS, way), &mut build.isolation, Some(way)),
+            Entry::Repair(way) => put(word(&REPAIRS, way), &mut build.repair, Some(way)),
             Entry::Timeout(limit) => put(limit.as_secs().into(), &mut build.timeout, Some(limit)),
         };
         shown.into_iter().map(|value| (String::new(), value)).collect()

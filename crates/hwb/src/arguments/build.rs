@@ -8,8 +8,8 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use hwb_ident::{ArchivePath, PackageName, SourceSpec};
 use hwb_lib::build::{
-    BuildRequest, ConfigValue, Environments, HookPath, Isolation, Network, Outputs, Placement, Requested,
-    Selection,
+    BuildRequest, ConfigValue, Environments, HookPath, Isolation, Network, Outputs, Placement, Repairs,
+    Requested, Selection,
 };
 use hwb_lib::settings::BuildSettings;
 use hwb_lib::{Ambient, Error, ErrorKind};
@@ -120,6 +120,9 @@ struct BackendArguments {
     /// The same as --isolation none
     #[arg(short, long, conflicts_with = "isolation")]
     no_isolation: bool,
+    /// Whether wheels with native code get the libraries of this system that they need, and a portable tag
+    #[arg(long, value_name = "WHEN")]
+    repair: Option<RepairChoice>,
     /// The network that the backend sees
     #[arg(long, value_name = "WHICH")]
     network: Option<NetworkChoice>,
@@ -135,6 +138,17 @@ struct BackendArguments {
     /// How long one hook may take: seconds, or `10m`, `1h30m`
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     timeout: Option<Duration>,
+}
+
+/// `--repair`
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RepairChoice {
+    /// Where a portable tag is asked for; without a container none is
+    Auto,
+    /// Every wheel, or the build fails
+    Require,
+    /// No wheel
+    Never,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -222,6 +236,7 @@ impl BackendArguments {
             env,
             isolation,
             no_isolation,
+            repair,
             network,
             in_place,
             fresh_environment,
@@ -235,6 +250,11 @@ impl BackendArguments {
             NetworkChoice::Host => Network::Host,
             NetworkChoice::None => Network::None,
         });
+        let repair = repair.map(|repair| match repair {
+            RepairChoice::Auto => Repairs::Auto,
+            RepairChoice::Require => Repairs::Require,
+            RepairChoice::Never => Repairs::Never,
+        });
         Ok(BuildRequest {
             source,
             subdirectory,
@@ -245,6 +265,7 @@ impl BackendArguments {
             env: merge_env(&settings.env, env),
             isolation: isolation.or(settings.isolation).unwrap_or_default(),
             network: network.or(settings.network).unwrap_or_default(),
+            repair: repair.or(settings.repair).unwrap_or_default(),
             placement: if in_place { Placement::InPlace } else { Placement::Snapshot },
             environments: if fresh_environment { Environments::Fresh } else { Environments::Kept },
             hook_path: if force_pep517 { HookPath::Pep517 } else { HookPath::Direct },
