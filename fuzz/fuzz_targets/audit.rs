@@ -2,7 +2,7 @@
 #![no_main]
 
 use hwb_repair::elf::{Elf, scan};
-use hwb_repair::{Object, Sysroot, read_files};
+use hwb_repair::{Exceptions, Object, Sysroot, read_files};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
@@ -20,9 +20,9 @@ fuzz_target!(|file: &[u8]| {
     // Beside itself it may find itself.
     let copy = Object { path: "b/a.so".to_owned(), ..object.clone() };
     for (_, code) in read_files(vec![object, copy]) {
-        let sysroot = Sysroot::default();
-        let audit = code.audit(&sysroot);
-        let wanted: Vec<_> = code.wanted(&sysroot).into_iter().map(|wanted| wanted.library).collect();
+        let (sysroot, none) = (Sysroot::default(), Exceptions::default());
+        let audit = code.audit(&sysroot, &none);
+        let wanted: Vec<_> = code.wanted(&sysroot, &none).into_iter().map(|wanted| wanted.library).collect();
         assert!(wanted.iter().all(|library| audit.external_libraries.contains(library)));
         // What an older policy does not mind, a newer one does not.
         let counts = audit.policies.iter().map(|policy| policy.blockers.len());
