@@ -106,8 +106,8 @@ pub(super) fn all() -> anyhow::Result<(Malformed, Vec<Malformed>)> {
     Ok((case(("nothing", Fate::Either), &native), all))
 }
 
-/// Offers one and returns what hwb said: one line of error that names the file, or nothing where it went well.
-pub(super) fn offer(hwb: &Path, case: &Malformed, verb: Verb) -> anyhow::Result<String> {
+/// Offers one and returns why hwb refused it, naming the file; `None` where all went well.
+pub(super) fn offer(hwb: &Path, case: &Malformed, verb: Verb) -> anyhow::Result<Option<String>> {
     let context = CommandContext::new("prlimit");
     let (libraries, out) = (context.home().join("libraries"), context.work().join("out"));
     fs_err::create_dir(&libraries)?;
@@ -116,31 +116,31 @@ pub(super) fn offer(hwb: &Path, case: &Malformed, verb: Verb) -> anyhow::Result<
     }
     let wheel = Wheel::new("bad", "1.0").tag("cp311-cp311-linux_x86_64").file("bad/__init__.py", "");
     let wheel = wheel.file(MEMBER, &case.member).build().write_to(&context.home());
-    let command = context.command(BOUNDS).arg(hwb);
+    let hwb = |verb: &str| context.command(BOUNDS).arg(hwb).arg(verb);
     let outcome = match verb {
-        Verb::Audit => command.arg("audit").arg(wheel),
-        Verb::Repair => command.arg("repair").arg("--lib-dir").arg(libraries).arg("-o").arg(&out).arg(wheel),
+        Verb::Audit => hwb("audit").arg(wheel),
+        Verb::Repair => hwb("repair").arg("--lib-dir").arg(libraries).arg("-o").arg(&out).arg(wheel),
     }
     .run();
     let said = outcome.stderr.lines().map(str::trim).collect::<Vec<_>>().join(" / ");
     let said = context.filtered(&said);
-    let left: Vec<_> = [context.work(), context.temporary()]
-        .iter()
-        .flat_map(|folder| CommandContext::files_below(folder))
-        .collect();
+    let mut left = CommandContext::files_below(&context.work());
+    left.extend(CommandContext::files_below(&context.temporary()));
     if outcome.code == Some(0) {
-        ensure!(
-            case.fate == Fate::Either || verb == Verb::Audit && case.named == LIBRARY,
-            "it is not refused"
-        );
-        let made = usize::from(verb == Verb::Repair);
-        ensure!(left.len() == made && left.iter().all(|name| name.ends_with(".whl")), "it left {left:?}");
-        return Ok(String::new());
+        let is_sound = verb == Verb::Audit && case.named == LIBRARY;
+        ensure!(case.fate == Fate::Either || is_sound, "it is not refused");
+        ensure!(left.len() == usize::from(verb == Verb::Repair), "it left {left:?}");
+        for made in left {
+            let outcome = hwb("audit").arg(context.work().join(&made)).run();
+            ensure!(outcome.code == Some(0), "{made} is refused: {}", outcome.stderr);
+        }
+        return Ok(None);
     }
     ensure!(Offer::Wheel.is_refusal(&outcome), "no refusal, but exit code {:?}: {said}", outcome.code);
     ensure!(outcome.stderr.contains(case.named), "it does not name {}: {said}", case.named);
     ensure!(left.is_empty(), "it left {left:?}");
-    Ok(said)
+    // What was not done to which wheel is the same for all.
+    Ok(Some(said.split_once(" / caused by: ").map_or(said.as_str(), |(_, causes)| causes).to_owned()))
 }
 
 impl Library {
