@@ -255,3 +255,17 @@ fn has_end(image: &Image) -> bool {
     let (start, size) = (image.long(header + 8), image.long(header + 32));
     (start..start + size).step_by(16).any(|at| image.long(at) == tag::NULL)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{DYNAMIC, HEADERS, SEGMENTS, VERSIONS};
+
+    #[test]
+    fn there_are_enough_of_them_and_each_has_a_name_of_its_own() {
+        let all = [HEADERS, SEGMENTS, DYNAMIC, VERSIONS].concat();
+        let names: BTreeSet<&str> = all.iter().map(|(what, ..)| *what).collect();
+        assert!(names.len() == all.len() && all.len() >= 40, "{} of {}", names.len(), all.len());
+    }
+}

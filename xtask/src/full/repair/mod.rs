@@ -75,7 +75,8 @@ pub(super) fn run(workspace: &Workspace, options: &RepairOptions) -> anyhow::Res
         kept: empty(workspace.target.join("full/repaired"))?,
     };
     let mut outcomes = Vec::new();
-    for subject in subjects(workspace, &index, &hwb, options)? {
+    let (subjects, absent) = subjects(workspace, &index, &hwb, options)?;
+    for subject in subjects {
         match audit::by_hwb(&hwb, &subject.wheel)? {
             Said::Verdict { external, .. } if external.is_empty() => {
                 println!("{:24} links nothing from outside", subject.row.name);
@@ -86,7 +87,15 @@ pub(super) fn run(workspace: &Workspace, options: &RepairOptions) -> anyhow::Res
     }
     ensure!(!outcomes.is_empty(), "none of the wheels links libraries from outside");
     let together = together(&setting.tree, &outcomes);
-    report(&outcomes, together)
+    let mut section = report(&outcomes, together)?;
+    if !absent.is_empty() {
+        writeln!(section.body, "\nThere is no wheel of {}.", absent.join(", "))
+            .expect("writing to a string succeeds");
+    }
+    if !options.only.is_empty() {
+        section.command = format!("{} --only {}", section.command, options.only.join(","));
+    }
+    Ok(section)
 }
 
 /// Repairs a wheel, and looks at what came of it from all sides.
@@ -259,18 +268,18 @@ fn report(outcomes: &[Outcome], together: anyhow::Result<usize>) -> anyhow::Resu
 }
 
 /// The wheels to look at: those below a folder, or those of the corpus, which are built by hwb where `full corpus` left
-/// none.
+/// none; and the rows of which there is none.
 fn subjects(
     workspace: &Workspace,
     index: &Index,
     hwb: &Path,
     options: &RepairOptions,
-) -> anyhow::Result<Vec<Subject>> {
+) -> anyhow::Result<(Vec<Subject>, Vec<String>)> {
     let wanted = |row: &Row| {
         row.kind == Kind::Platform && (options.only.is_empty() || options.only.contains(&row.name))
     };
     let given = options.wheels.as_deref().map(wheels_below).transpose()?;
-    let mut found = Vec::new();
+    let (mut found, mut absent) = (Vec::new(), Vec::new());
     for row in Corpus::load(&workspace.root)?.rows.into_iter().filter(wanted) {
         let wheel = match &given {
             Some(given) => given.iter().find(|wheel| row.made(wheel)).cloned(),
@@ -281,10 +290,13 @@ fn subjects(
                 wheel.map_err(say).ok()
             }
         };
-        let wheel = wheel.filter(|wheel| !file_name(wheel).ends_with("-any.whl"));
-        found.extend(wheel.map(|wheel| Subject { row, wheel }));
+        match wheel {
+            Some(wheel) if file_name(&wheel).ends_with("-any.whl") => {}
+            Some(wheel) => found.push(Subject { row, wheel }),
+            None => absent.push(row.name),
+        }
     }
-    Ok(found)
+    Ok((found, absent))
 }
 
 /// The wheel of a row as hwb built it once.
