@@ -269,16 +269,18 @@ fn report(options: &BenchOptions, ground: &Ground, built: &[Measured], apart: &[
     let least = apart.iter().map(ratio(Tool::Auditwheel)).reduce(f64::min);
     let faults: Vec<&str> = all().flat_map(|measured| measured.faults.iter().map(String::as_str)).collect();
     let mut body = format!(
-        "{} rounds (a third for the large wheels), auditwheel 6.8.2 and repairwheel 0.8.0 on CPython {PYTHON}, in turn, on \
-         {}, each to the tag that it chooses. lxml, psycopg2 and pycurl are repaired as hwb builds them; of the others the \
-         public wheel was taken apart: what its native files need of each other lies in a folder that all are given \
-         (`--lib-dir`, `LD_LIBRARY_PATH`), its tag is linux_x86_64, its run paths are gone. Warm: wheels, programs and \
-         libraries lie in the page cache. Memory is the largest resident set of any one process of the tree, in a run that is \
-         not timed. `deflate`: what zlib takes on one core for the members that the repair changed.\n\n\
+        "{} rounds (a third for the large wheels), auditwheel 6.8.2 and repairwheel 0.8.0 on CPython {PYTHON}, in turn, \
+         on {}, each to the tag that it chooses. lxml, psycopg2 and pycurl are repaired as hwb builds them; of the \
+         others the public wheel was taken apart: what its native files need of each other lies in a folder that all \
+         are given (`--lib-dir`, `LD_LIBRARY_PATH`), its tag is linux_x86_64, its run paths are gone. Warm: wheels, \
+         programs and libraries lie in the page cache. Memory is the largest resident set of any one process of the \
+         tree, in a run that is not timed. `deflate`: what zlib takes on one core for the members that the repair \
+         changed.\n\n\
          In the middle, **repairwheel/hwb {}** on all and **auditwheel/hwb {}** on the built ones; **auditwheel/hwb at \
          least {}** on those taken apart.\n\n\
          | wheel | MB repaired | rounds | hwb ms | auditwheel ms | repairwheel ms | auditwheel/hwb | repairwheel/hwb \
-         | deflate ms | size, hwb/auditwheel | MiB of hwb, auditwheel, repairwheel | grafted libraries loaded, the same order |\n\
+         | deflate ms | size, hwb/auditwheel | MiB of hwb, auditwheel, repairwheel | grafted libraries loaded, in the \
+         same order |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         options.rounds,
         ground.file_system,

@@ -257,9 +257,9 @@ fn report(outcomes: &[Outcome], together: anyhow::Result<usize>) -> anyhow::Resu
          CPython {PYTHON}, repaired with `--plat auto` on a host with {}. Right means all of this: auditwheel 6.8.2 \
          beside it chooses the same tags, grafts the same libraries, and finds that what hwb made deserves them; \
          another user with another directory, clock, time zone, locale and umask gets the same bytes, and so does a \
-         repair of the repaired wheel; in a bookworm that debootstrap made, with python3 and nothing else{system}, the wheel \
-         is unpacked by its RECORD, its import and a smoke test work, and /proc/self/maps shows each grafted library in \
-         the wheel's own folder. {together}.\n\n\
+         repair of the repaired wheel; in a bookworm that debootstrap made, with python3 and nothing else{system}, \
+         the wheel is unpacked by its RECORD, its import and a smoke test work, and /proc/self/maps shows each grafted \
+         library in the wheel's own folder. {together}.\n\n\
          | wheel | tags | grafted | size / auditwheel's | |\n| --- | --- | --- | --- | --- |\n{rows}",
         outcomes.len(),
         libc.trim(),
