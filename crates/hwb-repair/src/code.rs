@@ -154,10 +154,15 @@ impl<'a> Accepted<'a> {
         self.lack(chain, &objects[*last], &inherited, &external.library)
     }
 
+    fn wanted(&self, library: &str, folders: Vec<String>) -> Wanted {
+        let Self { architecture, libc, .. } = *self;
+        Wanted { architecture, libc, library: library.to_owned(), folders }
+    }
+
     /// A library that no file needs: it is looked for where no run path leads.
     fn included(&self, library: &'a str) -> Lack<'a> {
         let folders = Vec::new();
-        let wanted = Wanted { architecture: self.architecture, library: library.to_owned(), folders };
+        let wanted = self.wanted(library, folders);
         Lack { chain: Vec::new(), library, known: self.sysroot.get(&wanted), wanted, inherited: Vec::new() }
     }
 
@@ -173,7 +178,7 @@ impl<'a> Accepted<'a> {
             RunPath::Own(own) => system_folders(&of.path, own),
             RunPath::Inherited(_) => passed_on(of, inherited),
         };
-        let wanted = Wanted { architecture: self.architecture, library: library.to_owned(), folders };
+        let wanted = self.wanted(library, folders);
         let known = self.sysroot.get(&wanted);
         let lack = Lack { chain, library, known, wanted, inherited: passed_on(of, inherited) };
         let is_excluded = lack.found().is_some_and(|found| self.exceptions.excludes(&found.path));

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use hwb_wheel::elf::Kind;
 
 use crate::architecture::Architecture;
-use crate::elf::{Binding, Definition, Elf, ElfError, Isa, Stack, Symbol, TextRelocations};
+use crate::elf::{Binding, Definition, Elf, ElfError, Isa, MAGIC, Stack, Symbol, TextRelocations};
 use crate::policy::{Libc, Policy, is_loader};
 
 /// So many symbols are named as examples of what needs a version.
@@ -17,9 +17,13 @@ const LONGEST_EXAMPLE: usize = 200;
 /// As many bytes of a file tell whether it [`is_native`].
 pub const HEAD: usize = 20;
 
-/// Whether a file that begins so is one that is loaded: a program, a shared library or an extension module in ELF.
+/// Whether a file that begins so is one that is loaded: a program, a shared library or an extension module in ELF. One
+/// whose head cannot be read may be, and is malformed.
 pub fn is_native(head: &[u8]) -> bool {
-    hwb_wheel::elf::Elf::parse(head).is_some_and(|head| head.kind == Kind::Loadable)
+    match hwb_wheel::elf::Elf::parse(head) {
+        Some(head) => head.kind == Kind::Loadable,
+        None => head.starts_with(MAGIC),
+    }
 }
 
 /// One ELF file.

@@ -7,16 +7,28 @@ use hwb_ident::Digest;
 use crate::architecture::Architecture;
 use crate::elf::ElfError;
 use crate::object::Object;
+use crate::policy::Libc;
 
 /// A library that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {
     /// For this machine.
     pub architecture: Architecture,
+    /// For this C library.
+    pub libc: Libc,
     /// By the name that something needs it by.
     pub library: String,
     /// The folders of the system that the run paths of what needs it name: they are searched before all others.
     pub folders: Vec<String>,
+}
+
+impl Wanted {
+    /// Whether a library can be loaded together with what needs it.
+    pub fn admits(&self, library: &Library) -> bool {
+        let Object { architecture, libc, .. } = &library.object;
+        architecture.is_some_and(|machine| self.architecture.admits(machine))
+            && libc.is_none_or(|libc| libc == self.libc)
+    }
 }
 
 /// A library of a system.

@@ -12,7 +12,7 @@ use hwb_wheel::{Wheel, WheelError};
 use crate::architecture::Architecture;
 use crate::audit::{Claim, Note, Purelib};
 use crate::code::Code;
-use crate::elf::ElfError;
+use crate::elf::{ElfError, MAGIC};
 use crate::object::{HEAD, Object, is_native};
 use crate::parallel::in_parallel;
 use crate::policy::Libc;
@@ -130,7 +130,7 @@ type Native = (Object, Option<Note>);
 fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, AuditError> {
     let mut files: Vec<&Member> = wheel
         .files()
-        .filter(|member| member.kind == MemberKind::File && member.size >= HEAD as u64)
+        .filter(|member| member.kind == MemberKind::File && member.size >= MAGIC.len() as u64)
         .collect();
     files.sort_by_key(|member| std::cmp::Reverse(member.size));
     let rows: BTreeMap<_, _> = wheel.record().rows.iter().map(|row| (&row.path, row)).collect();

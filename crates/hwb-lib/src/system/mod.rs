@@ -88,13 +88,11 @@ impl System {
         names.filter(|name| pattern.is_match(name)).collect()
     }
 
-    /// The first library of the name that is for the machine; files that are no such library are passed over.
+    /// The first library of the name that is for the machine and the C library; files that are no such library are
+    /// passed over.
     fn find(&self, wanted: &Wanted) -> Option<Library> {
         let name = &wanted.library;
-        let is_for = |library: &Library| {
-            library.object.architecture.is_some_and(|machine| wanted.architecture.admits(machine))
-        };
-        let library = |place: PathBuf| self.library(&place).filter(is_for);
+        let library = |place: PathBuf| self.library(&place).filter(|library| wanted.admits(library));
         if name.starts_with('/') {
             return library(self.follow(&below_root(name))?);
         }
@@ -213,6 +211,7 @@ fn matching(root: &Path, from: &Path, pattern: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use hwb_repair::Libc;
     use hwb_testkit::Elf;
 
     use super::*;
@@ -226,18 +225,20 @@ mod tests {
             fs_err::write(path, contents).unwrap();
         };
         put("etc/ld.so.conf", b"include ld.so.conf.d/*.conf\ninclude ld.so.conf\n/opt/late\n");
-        put("etc/ld.so.conf.d/b.conf", b"# words\n/opt/b\n");
+        put("etc/ld.so.conf.d/b.conf", b"# words\n/opt/b\n/opt/c\n");
         put("etc/ld.so.conf.d/a.conf", b"/opt/a # first\n");
         put("etc/ld.so.conf.d/ignored", b"/opt/ignored\n");
         put("opt/ignored/libx.so", &Elf::new().build());
         put("opt/a/libx.so", b"INPUT(libx.so.1)");
         put("opt/b/libx.so", &Elf::aarch64().build());
+        put("opt/c/libx.so", &Elf::new().needs("libc.musl-x86_64.so.1").build());
         put("opt/late/real.so", &Elf::new().build());
         std::os::unix::fs::symlink("/opt/late/real.so", root.path().join("opt/late/libx.so")).unwrap();
         std::os::unix::fs::symlink("circle.so", root.path().join("opt/late/circle.so")).unwrap();
         let system = System::new(root.path());
         let find = |library: &str, architecture: Architecture| {
-            let wanted = Wanted { architecture, library: library.to_owned(), folders: Vec::new() };
+            let (library, libc, folders) = (library.to_owned(), Libc::Glibc, Vec::new());
+            let wanted = Wanted { architecture, libc, library, folders };
             system.find(&wanted).map(|library| library.object.path)
         };
         assert_eq!(find("libx.so", Architecture::X86_64).as_deref(), Some("/opt/late/real.so"));

@@ -113,12 +113,18 @@ pub enum Isa {
     V4,
 }
 
+/// What every ELF file begins with.
+pub const MAGIC: &[u8] = b"\x7fELF";
+
 /// What is wrong with an ELF file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ElfError {
     /// It does not begin as an ELF file does.
     #[error("it is no ELF file")]
     NotElf,
+    /// It begins as one, and goes on as none does.
+    #[error("its identification is malformed")]
+    Identification,
     /// Something lies where the file has no bytes.
     #[error("its {0} lies outside the file")]
     Outside(&'static str),
@@ -144,6 +150,13 @@ pub enum ElfError {
     Versions,
 }
 
+impl ElfError {
+    /// What is wrong with a file whose head cannot be read.
+    fn of_head(file: &[u8]) -> Self {
+        if file.starts_with(MAGIC) { Self::Identification } else { Self::NotElf }
+    }
+}
+
 impl<'a> Elf<'a> {
     /// Reads a file.
     ///
@@ -151,7 +164,7 @@ impl<'a> Elf<'a> {
     ///
     /// If it is no ELF file, or what it says of itself contradicts itself or the file's length.
     pub fn parse(file: &'a [u8]) -> Result<Self, ElfError> {
-        let head = Head::parse(file).ok_or(ElfError::NotElf)?;
+        let head = Head::parse(file).ok_or_else(|| ElfError::of_head(file))?;
         let reader = Reader { file, head };
         let segments = reader.segments()?;
         let flags = reader.quad(if reader.is_wide() { 48 } else { 36 }).ok_or(ElfError::Outside("header"))?;
