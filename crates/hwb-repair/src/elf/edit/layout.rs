@@ -19,6 +19,8 @@ const PF_W: u32 = 2;
 const PF_R: u32 = 4;
 /// The smallest page of any machine.
 const PAGE: u64 = 4096;
+/// The largest page of any machine.
+const LARGEST_PAGE: u64 = 1 << 30;
 /// Where a new segment begins, for everything that it holds.
 const ALIGNMENT: u64 = 16;
 /// Empty entries behind a dynamic section that was moved, for the next ones who add to it.
@@ -89,6 +91,9 @@ pub(super) fn place(
     segment.memory_size = segment.file_size;
     segment.flags |= if moves_entries { PF_W } else { 0 };
     let segment = *segment;
+    // The first byte behind it has an address as well.
+    let end = segment.address.checked_add(segment.memory_size).ok_or(EditError::TooLarge)?;
+    image.number(end, image.word_width())?;
     follow(image, entries, &moved, segment)?;
     entries.write(image)?;
     image.write_tables()
@@ -121,7 +126,7 @@ fn append_segment(image: &mut Image, moves_table: bool) -> Result<usize, EditErr
     let alignment = loads().map(|(_, segment)| segment.alignment).max().unwrap_or_default().max(PAGE);
     let end = loads().map(|(_, segment)| segment.address.saturating_add(segment.memory_size)).max();
     let (last, _) = loads().next_back().ok_or(EditError::Malformed("program header table"))?;
-    if !alignment.is_power_of_two() {
+    if !alignment.is_power_of_two() || alignment > LARGEST_PAGE {
         return Err(EditError::Malformed("program header table"));
     }
     let offset = image.length().next_multiple_of(ALIGNMENT);
@@ -139,7 +144,9 @@ fn append_segment(image: &mut Image, moves_table: bool) -> Result<usize, EditErr
         alignment,
     };
     image.segments.insert(last + 1, segment);
-    image.bytes.resize(usize::try_from(offset).map_err(|_| EditError::TooLarge)?, 0);
+    // Nothing that a program header speaks of begins where the segment does: `llvm-strip` would take it for what holds
+    // the segment, and align the segment to no page.
+    image.bytes.resize(usize::try_from(offset + ALIGNMENT).map_err(|_| EditError::TooLarge)?, 0);
     if moves_table {
         image.blank(&old_table);
         image.segment_table = offset;

@@ -264,7 +264,8 @@ fn texts(image: &Image, entries: &Entries, versions: &VersionNeeds) -> Result<BT
     let size = if reader.is_wide() { 24 } else { 16 };
     let names = (0..count).map(|number| reader.quad(start + number * size).map(u64::from));
     texts.extend(names.collect::<Option<Vec<_>>>().ok_or(EditError::Malformed("symbol table"))?);
-    texts.extend(defined_versions(image, entries).ok_or(EditError::Malformed("version definitions"))?);
+    texts
+        .extend(defined_versions(image, entries).ok_or(EditError::Malformed("list of version definitions"))?);
     Ok(texts)
 }
 
@@ -337,5 +338,7 @@ fn confirm(before: &Elf<'_>, file: &[u8], edits: &Edits) -> Result<(), EditError
     if is_right { Ok(()) } else { broken }
 }
 
+#[cfg(test)]
+mod malformed;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::*;
 use crate::elf::image::Section;
 
 /// A library that the edits have something to do with.
-fn library(forge: Forge) -> Forge {
+pub(super) fn library(forge: Forge) -> Forge {
     forge
         .soname("libwhole.so.1")
         .needs("libother.so")
@@ -55,7 +55,7 @@ fn told(file: &[u8]) -> String {
 }
 
 /// Edits, each as what and which name.
-fn edits(words: &[(&str, &str)]) -> Edits {
+pub(super) fn edits(words: &[(&str, &str)]) -> Edits {
     let mut edits = Edits::default();
     for (what, name) in words {
         let name = (*name).to_owned();

@@ -51,7 +51,7 @@ pub(super) enum Change {
 impl VersionNeeds {
     /// Reads the list, which `Elf::parse` has bounded.
     pub(super) fn read(image: &Image, entries: &Entries) -> Result<Self, EditError> {
-        let malformed = EditError::Malformed("version needs");
+        let malformed = EditError::Malformed("list of version needs");
         let Some(address) = entries.get(dynamic::VERNEED) else {
             return Ok(Self { list: Vec::new(), place: 0..0 });
         };
@@ -59,7 +59,7 @@ impl VersionNeeds {
         let (mut at, mut end, mut list) = (start, start, Vec::new());
         for _ in 0..entries.get(dynamic::VERNEEDNUM).unwrap_or_default() {
             let (need, next) =
-                Need::read(image, at, &mut end).ok_or(EditError::Malformed("version needs"))?;
+                Need::read(image, at, &mut end).ok_or(EditError::Malformed("list of version needs"))?;
             list.push(need);
             match next {
                 0 => break,
@@ -68,7 +68,7 @@ impl VersionNeeds {
         }
         let table = Self { list, place: start..end };
         if table.size() > end - start {
-            return Err(EditError::Malformed("version needs"));
+            return Err(EditError::Malformed("list of version needs"));
         }
         Ok(table)
     }
@@ -144,18 +144,20 @@ impl Need {
         let reader = image.reader();
         let half = |at: u64| reader.half(at).map(u64::from);
         let quad = |at: u64| reader.quad(at).map(u64::from);
-        let (mut versions, mut place) = (Vec::new(), at.checked_add(quad(at + 8)?)?);
+        // Entries do not lie in each other.
+        let step = |at: u64| quad(at).filter(|step| *step == 0 || *step >= SIZE);
+        let (mut versions, mut place) = (Vec::new(), at + step(at + 8)?);
         *end = (*end).max(at + SIZE);
         for _ in 0..half(at + 2)? {
             let (hash, flags) = (quad(place)?, half(place + 4)?);
             versions.push(Version { hash, flags, index: half(place + 6)?, name: quad(place + 8)? });
             *end = (*end).max(place + SIZE);
-            match quad(place + 12)? {
+            match step(place + 12)? {
                 0 => break,
                 next => place += next,
             }
         }
-        Some((Self { revision: half(at)?, library: quad(at + 4)?, versions }, quad(at + 12)?))
+        Some((Self { revision: half(at)?, library: quad(at + 4)?, versions }, step(at + 12)?))
     }
 
     /// The entry of the library and those of its versions behind it.
@@ -182,10 +184,10 @@ impl Need {
 fn unversion(image: &mut Image, entries: &Entries, removed: &BTreeSet<u64>) -> Result<(), EditError> {
     let Some(address) = entries.get(dynamic::VERSYM) else { return Ok(()) };
     let start = file_offset(&image.reader(), &image.segments, address);
-    let start = start.ok_or(EditError::Malformed("symbol versions"))?;
+    let start = start.ok_or(EditError::Malformed("table of symbol versions"))?;
     for number in 0..super::symbol_count(image)? {
         let at = start + number * 2;
-        let version = image.reader().half(at).ok_or(EditError::Malformed("symbol versions"))?;
+        let version = image.reader().half(at).ok_or(EditError::Malformed("table of symbol versions"))?;
         if removed.contains(&u64::from(version & 0x7fff)) {
             image.put(at, GLOBAL, 2)?;
         }

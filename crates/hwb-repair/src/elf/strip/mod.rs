@@ -49,7 +49,7 @@ pub fn strip(file: &[u8]) -> Result<Cow<'_, [u8]>, EditError> {
     let inside = in_front(&image, &kept);
     image.sections = kept.keys().map(|number| renumbered(&image.sections[*number], &kept)).collect();
     let names_number = usize::try_from(image.section_names).ok().and_then(|number| kept.get(&number));
-    image.section_names = *names_number.ok_or(EditError::Malformed("section names"))?;
+    image.section_names = *names_number.ok_or(EditError::Malformed("table of section names"))?;
     let old = std::mem::take(&mut image.bytes);
     let cut =
         usize::try_from(inside).ok().and_then(|end| old.get(..end)).ok_or(ElfError::Outside("segment"))?;
@@ -71,7 +71,7 @@ fn kept(image: &Image) -> Result<BTreeMap<usize, u64>, EditError> {
             && !is_in_a_segment(&image.segments, &section.range())
     };
     if !image.sections.is_empty() && names_section(image).filter(is_free).is_none() {
-        return Err(EditError::Malformed("section names"));
+        return Err(EditError::Malformed("table of section names"));
     }
     let symbols = image.sections.iter().filter(|section| section.kind == SHT_SYMTAB && !section.is_loaded());
     let symbol_names = symbols.map(|section| section.link).collect::<BTreeSet<_>>();
@@ -168,7 +168,7 @@ fn append_sections(image: &mut Image, old: &[u8], inside: u64) -> Result<(), Edi
 
 /// Puts the names of the sections and the table of them at the end.
 fn append_names(image: &mut Image, old: &[u8]) -> Result<(), EditError> {
-    let malformed = EditError::Malformed("section names");
+    let malformed = EditError::Malformed("table of section names");
     let names = names_section(image).map(Section::range).and_then(|names| {
         let (start, end) = (usize::try_from(names.start).ok()?, usize::try_from(names.end).ok()?);
         old.get(start..end)
@@ -179,7 +179,7 @@ fn append_names(image: &mut Image, old: &[u8]) -> Result<(), EditError> {
         section.name = places.get(&section.name).copied().unwrap_or_default();
     }
     let number = usize::try_from(image.section_names).map_err(|_| EditError::TooLarge)?;
-    let section = image.sections.get_mut(number).ok_or(EditError::Malformed("section names"))?;
+    let section = image.sections.get_mut(number).ok_or(EditError::Malformed("table of section names"))?;
     (section.offset, section.size) = (image.bytes.len() as u64, bytes.len() as u64);
     image.bytes.extend(bytes);
     align(image, image.word_width() as u64)?;
