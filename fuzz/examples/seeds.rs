@@ -104,6 +104,13 @@ fn audited(forge: forge::Elf) -> Vec<u8> {
     forge.soname("a.so").runpath("$ORIGIN:$ORIGIN/b").isa(7).executable_stack().text_relocations().build()
 }
 
+/// What an edit finds something to do in: the first byte says which edits.
+fn edited(edits: u8, forge: forge::Elf) -> Vec<u8> {
+    let forge = forge.exports("a").imports("memcpy", "GLIBC_2.14", "libc.so.6").needs("libz.so.1");
+    let forge = forge.imports("sin", "GLIBC_2.2", "libm.so.6").soname("a.so").runpath("/build/place");
+    [vec![edits], forge.build()].concat()
+}
+
 fn main() {
     let sdist = tar_gz();
     let plain = tar(&sdist);
@@ -144,6 +151,11 @@ fn main() {
         "program",
         forge::Elf::aarch64().interpreter("/lib/ld-musl-aarch64.so.1").rpath("$ORIGIN").build(),
     );
+    put("edit", "x86_64", edited(0xff, forge::Elf::new().sections().isa(2)));
+    put("edit", "i686", edited(0x1f, forge::Elf::i686().sections().interpreter("/lib/ld-linux.so.2")));
+    put("edit", "s390x", edited(0x6e, forge::Elf::s390x().sections()));
+    put("edit", "ppc", edited(0x3b, forge::Elf::ppc()));
+    put("edit", "armv7l", edited(0x40, forge::Elf::armv7l().sections()));
     put("wheel", "forged", [METADATA, WHEEL, "", ENTRY_POINTS, "x = 1\n"].join("\0"));
     put("wheel", "record", [METADATA, WHEEL, "a/file,,\n", "", ""].join("\0"));
     put(

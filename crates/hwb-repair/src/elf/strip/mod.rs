@@ -60,6 +60,11 @@ pub fn strip(file: &[u8]) -> Result<Cow<'_, [u8]>, EditError> {
     }
     append_sections(&mut image, &old, inside)?;
     append_names(&mut image, &old)?;
+    // Where sections lie over each other, one has the bytes of another now.
+    let again = Image::read(&image.bytes)?;
+    if self::kept(&again)?.len() != again.sections.len() {
+        return Err(EditError::Malformed("layout"));
+    }
     Ok(Cow::Owned(image.bytes))
 }
 
