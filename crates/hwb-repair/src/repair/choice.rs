@@ -1,6 +1,6 @@
 //! For which policy a wheel is repaired, and what its platform tags are then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Platform, RepairError, Tags};
 use crate::architecture::Architecture;
@@ -64,13 +64,35 @@ pub(super) fn choose<'a>(
 
 impl<'a> Standing<'a> {
     fn new(accepted: &Accepted<'a>, policy: &'static Policy) -> Self {
-        let lacks = accepted.lacks(Some(policy));
+        let mut lacks = accepted.lacks(Some(policy));
+        take_what_is_loaded(&mut lacks);
         let mut blockers = accepted.unmendable(policy, &lacks);
         let missing = lacks.iter().filter(|lack| lack.found().is_none() && !is_libpython(lack.library));
-        blockers.extend(missing.map(|lack| accepted.missing(lack)));
+        blockers.extend(missing.map(|lack| missing_blocker(accepted, lack)));
         let grafts = lacks.iter().filter_map(|lack| Some(lack.found()?.path.as_str())).collect();
         Self { policy, lacks, blockers, grafts }
     }
+}
+
+/// Finds what no run path leads to, but what the same file loads anyhow: the loader takes that, as it has the name.
+fn take_what_is_loaded(lacks: &mut [Lack<'_>]) {
+    let place =
+        |lack: &Lack<'_>| lack.chain.first().map(|root| ((*root).to_owned(), lack.library.to_owned()));
+    let found = lacks.iter().filter(|lack| lack.found().is_some());
+    let loaded: BTreeMap<_, _> = found.map(|lack| (place(lack), lack.known)).collect();
+    for lack in lacks.iter_mut().filter(|lack| lack.found().is_none()) {
+        lack.known = loaded.get(&place(lack)).copied().unwrap_or(lack.known);
+    }
+}
+
+/// A library that was looked for and not found, as something that is in the way.
+fn missing_blocker(accepted: &Accepted<'_>, lack: &Lack<'_>) -> Blocker {
+    let blocker = accepted.missing(lack);
+    if accepted.members().any(|object| object.file_name() == lack.library) {
+        return blocker;
+    }
+    let architecture = accepted.architecture;
+    Blocker { remedy: format!("no folder that was searched has it for {architecture}"), ..blocker }
 }
 
 /// The oldest policy that nothing is in the way of, of those that the fewest libraries have to come along for.
@@ -87,7 +109,7 @@ fn oldest(
     let best = reached.min_by_key(|(_, standing)| standing.grafts.len());
     best.map(|(place, _)| place).ok_or_else(|| match standings.last() {
         Some(newest) => newest.blocked(architecture),
-        None => RepairError::UnknownTag(format!("{}_{architecture}", accepted.libc.family())),
+        None => RepairError::NoPolicy(platform(accepted)),
     })
 }
 
@@ -98,7 +120,7 @@ fn named(accepted: &Accepted<'_>, standings: &[Standing<'_>], asked: &str) -> Re
         let mut others = [Libc::Glibc, Libc::Musl].into_iter().flat_map(Libc::policies);
         let is_known = others
             .any(|policy| policy.architectures().any(|architecture| is_named(policy, architecture, asked)));
-        let (asked, found) = (asked.to_owned(), format!("{architecture} with {}", accepted.libc));
+        let (asked, found) = (asked.to_owned(), platform(accepted));
         return Err(if is_known {
             RepairError::OtherPlatform { asked, found }
         } else {
@@ -112,6 +134,11 @@ impl Standing<'_> {
     fn blocked(&self, architecture: Architecture) -> RepairError {
         RepairError::Blocked { tag: self.policy.tag(architecture), blockers: self.blockers.clone() }
     }
+}
+
+/// For what the wheel is.
+fn platform(accepted: &Accepted<'_>) -> String {
+    format!("{} with {}", accepted.architecture, accepted.libc)
 }
 
 fn names(policy: &Policy) -> impl Iterator<Item = String> {

@@ -65,6 +65,9 @@ pub enum RepairError {
     /// What is asked for is no policy.
     #[error("`{0}` is not the tag of a policy")]
     UnknownTag(String),
+    /// There are no policies for what the wheel is.
+    #[error("the wheel is for {0}, which no policy covers")]
+    NoPolicy(String),
     /// What is asked for is of another machine or C library.
     #[error("`{asked}` is asked for, but the wheel is for {found}")]
     OtherPlatform {
