@@ -95,3 +95,19 @@ fn component(graft: &Graft, supply: &Supply) -> Value {
     }
     component
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_urls_are_encoded() {
+        let check = |kind, name: &str, version: &str, expect: &str| {
+            let (distribution, name, version) = ("debian".to_owned(), name.to_owned(), version.to_owned());
+            assert_eq!(Package { kind, distribution, name, version }.purl(), expect);
+        };
+        check(PackageKind::Deb, "libz1", "1:1.2.13~a-1", "pkg:deb/debian/libz1@1%3A1.2.13~a-1");
+        check(PackageKind::Deb, "libstdc++6", "12+x", "pkg:deb/debian/libstdc%2B%2B6@12%2Bx");
+        check(PackageKind::Apk, "a/b", "é", "pkg:apk/debian/a%2Fb@%C3%A9");
+    }
+}

@@ -23,3 +23,34 @@ pub(super) fn starter(home: &str) -> Vec<u8> {
     );
     script.into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_among_the_scripts_move() {
+        let home = |path: &str| home(path, "a_b");
+        assert_eq!(home("a_b-1.data/scripts/tool").as_deref(), Some("a_b.scripts/tool"));
+        for path in ["scripts/tool", "a_b/scripts/tool", "a_b-1.data/data/scripts/tool", "a_b-1.data/scripts"]
+        {
+            assert_eq!(home(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_script_starts_the_program() {
+        let script = String::from_utf8(starter("a_b.scripts/the \"tool\"")).unwrap();
+        assert_eq!(
+            script,
+            r#"#!python
+import os
+import sys
+import sysconfig
+
+program = os.path.join(sysconfig.get_path("platlib"), "a_b.scripts", "the \"tool\"")
+os.execv(program, [program, *sys.argv[1:]])
+"#
+        );
+    }
+}

@@ -153,7 +153,10 @@ impl Job<'_> {
             Self::Keep(member) => Ok(Part::kept(wheel, member, Digest::of(&read(member)?))?),
             Self::Change(member, path, edits) => {
                 let changed = changed(member.path.as_str(), &read(member)?, edits, finish.strip)?;
-                made(path, executable(member), &changed, finish.level)
+                // Installers see to the mode of scripts, but not to that of other files.
+                let is_program = member.path.as_str() != *path;
+                let executable = if is_program { Executable::Yes } else { executable(member) };
+                made(path, executable, &changed, finish.level)
             }
             Self::Graft(graft, supply) => {
                 let changed = changed(&graft.source, &supply.bytes, &graft.edits, finish.strip)?;
@@ -187,4 +190,59 @@ fn made(
     let path = parsed.map_err(|source| RepairError::Path { path: path.to_owned(), source })?;
     let packed = Packed::deflate(contents, level).into_owned();
     Ok(Part { path, executable, digest: Digest::of(contents), packed })
+}
+
+#[cfg(test)]
+mod tests {
+    use hwb_testkit::Elf;
+    use hwb_testkit::wheel::{Wheel as Forge, read_member};
+
+    use super::*;
+    use crate::repair::Request;
+    use crate::{Library, Sysroot, read_code};
+
+    const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
+    /// Repairs a wheel whose code needs what may be a library; the library is `supplied` when the wheel is written.
+    fn repair(forge: &Forge, library: &[u8], supplied: &[u8]) -> Result<Vec<u8>, RepairError> {
+        let made = forge.build();
+        let wheel = Wheel::read(&made.name, &made.bytes).unwrap();
+        let request = Request::default();
+        let code = read_code(&wheel, ONE).unwrap();
+        let mut sysroot = Sysroot::default();
+        for wanted in code.wanted(&sysroot, &request.exceptions) {
+            let path = format!("/lib/{}", wanted.library);
+            sysroot.note(wanted, Some(Library::read(&path, library).unwrap()));
+        }
+        let plan = Plan::new(&wheel, &code, &sysroot, &request)?;
+        let supply =
+            |graft: &Graft| (graft.source.clone(), Supply { bytes: supplied.to_vec(), package: None });
+        let supplies = plan.grafts.iter().map(supply).collect();
+        let (time, level) = (Timestamp::ZIP_EPOCH, Level::default());
+        write(&wheel, &plan, &supplies, &Finish { time, level, strip: Strip::No, threads: ONE })
+    }
+
+    fn forge() -> Forge {
+        let code = Elf::new().needs("libfar.so.2").needs("libc.so.6").build();
+        Forge::new("a", "1").tag("py3-none-linux_x86_64").file("a.so", code)
+    }
+
+    #[test]
+    fn a_library_is_the_one_that_was_looked_at() {
+        let [library, other] = ["one", "other"].map(|symbol| Elf::new().exports(symbol).build());
+        repair(&forge(), &library, &library).unwrap();
+        let error = repair(&forge(), &library, &other).unwrap_err();
+        assert_eq!(error.to_string(), "/lib/libfar.so.2 has changed since it was looked at");
+    }
+
+    #[test]
+    fn what_an_earlier_repair_says_of_its_libraries_stays() {
+        let library = Elf::new().build();
+        let before = forge().dist_info_file("sboms/hwb.cdx.json", "{}");
+        let before = before.dist_info_file("sboms/hwb-2.cdx.json", "{}");
+        let made = repair(&before, &library, &library).unwrap();
+        let text = |name: &str| read_member(&made, &format!("/sboms/{name}")).unwrap();
+        assert_eq!([text("hwb.cdx.json"), text("hwb-2.cdx.json")], [b"{}", b"{}"]);
+        assert!(String::from_utf8(text("hwb-3.cdx.json")).unwrap().contains("libfar.so.2"));
+    }
 }
