@@ -4,7 +4,7 @@
 //! - [`backend_inputs`], [`isolation`], [`reproducible`]: what a backend sees, what it cannot reach, and that nothing
 //!   else matters.
 //! - [`failures`], [`several`], [`hostile`], [`cancel`]: what is said, and what is left, when it goes wrong.
-//! - [`audit`], [`settings`], [`store`], [`others`]: the commands that build nothing.
+//! - [`audit`], [`repair`], [`settings`], [`store`], [`others`]: the commands that build nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
 
@@ -17,6 +17,7 @@ mod failures;
 mod hostile;
 mod isolation;
 mod others;
+mod repair;
 mod reproducible;
 mod settings;
 mod several;
