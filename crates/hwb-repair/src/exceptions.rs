@@ -8,6 +8,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 #[derive(Debug, Clone, Default)]
 pub struct Exceptions {
     excluded: GlobSet,
+    names: BTreeSet<String>,
     provided: BTreeMap<String, Provider>,
     included: BTreeSet<String>,
 }
@@ -46,6 +47,11 @@ impl Exceptions {
         Ok(Self { excluded, ..Self::default() })
     }
 
+    /// Excludes a library by the name that it is needed by, as it stands.
+    pub fn exclude(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+    }
+
     /// Notes that another wheel provides a library; the first that does counts.
     pub fn provide(&mut self, library: &str, provider: Provider) {
         self.provided.entry(library.to_owned()).or_insert(provider);
@@ -68,7 +74,7 @@ impl Exceptions {
 
     /// Whether a library is excluded or provided, by the name that it is needed by.
     pub(crate) fn covers(&self, library: &str) -> bool {
-        self.provided.contains_key(library) || self.excludes(library)
+        self.provided.contains_key(library) || self.names.contains(library) || self.excludes(library)
     }
 
     /// Whether a name or a path is excluded.

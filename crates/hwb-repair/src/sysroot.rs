@@ -6,6 +6,7 @@ use hwb_ident::Digest;
 
 use crate::architecture::Architecture;
 use crate::elf::ElfError;
+use crate::exceptions::Exceptions;
 use crate::object::Object;
 use crate::policy::Libc;
 
@@ -71,6 +72,13 @@ impl Sysroot {
     /// Notes what came of looking for a library.
     pub fn note(&mut self, wanted: Wanted, found: Option<Library>) {
         self.0.insert(wanted, found);
+    }
+
+    /// The names by which libraries are needed that are excluded because of where they are.
+    pub fn excluded<'a>(&'a self, exceptions: &'a Exceptions) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter_map(|(wanted, library)| Some((wanted, library.as_ref()?)));
+        let excluded = found.filter(|(_, library)| exceptions.excludes(&library.object.path));
+        excluded.map(|(wanted, _)| wanted.library.as_str())
     }
 
     pub(crate) fn get(&self, wanted: &Wanted) -> Known<'_> {

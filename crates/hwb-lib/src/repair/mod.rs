@@ -14,7 +14,7 @@ pub use hwb_repair::repair::Strip;
 use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::write;
 use hwb_repair::repair::{Finish, Plan, Platform, RepairError, Request, Supply, Tags};
-use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
+use hwb_repair::{AuditError, Blocker, Code, Exceptions, Obstacle, Sysroot, read_code, read_wheel};
 use hwb_store::FsError;
 use hwb_wheel::{Wheel, WheelError};
 
@@ -277,7 +277,10 @@ impl Workshop<'_> {
         let supplies = self.supplies(&plan).map_err(|error| (error, Vec::new()))?;
         let bytes = if plan.tag.is_some() {
             let made = write(&wheel, &plan, &supplies, &self.finish(&wheel)).map_err(refused)?;
-            self.look_again(&plan, &made, &request.exceptions).map_err(|error| (error, Vec::new()))?;
+            let mut exceptions = request.exceptions;
+            // Where it lies is not to be seen in the wheel alone.
+            sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
+            self.look_again(&plan, &made, &exceptions).map_err(|error| (error, Vec::new()))?;
             made
         } else {
             bytes.to_vec()
@@ -359,6 +362,10 @@ impl Workshop<'_> {
     }
 }
 
+fn is_missing_library(blocker: &Blocker) -> bool {
+    matches!(blocker.obstacle, Obstacle::Library(_))
+}
+
 /// Why a wheel is not repaired, with what is in the way and what to try.
 fn refusal(path: &Path, source: RepairError) -> (Error, Vec<BlockerReport>) {
     let blockers = match &source {
@@ -369,7 +376,7 @@ fn refusal(path: &Path, source: RepairError) -> (Error, Vec<BlockerReport>) {
         RepairError::UnknownTag(_) | RepairError::OtherPlatform { .. } => {
             (ErrorKind::Usage, Some("`hwb policies` lists the tags and the architectures of each"))
         }
-        RepairError::Blocked { .. } => (
+        RepairError::Blocked { blockers, .. } if blockers.iter().any(is_missing_library) => (
             ErrorKind::Check,
             Some(
                 "`--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them",

@@ -311,7 +311,6 @@ fn what_cannot_be_repaired_says_why() {
     --- stderr
     error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
       caused by: the wheel cannot be repaired for manylinux_2_42_i686
-    hint: `--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them
     ");
     assert_snapshot!(refused(&[("greeter/fast.so", extension().needs("./libfar.so.2"))]), @r"
     exit: 6

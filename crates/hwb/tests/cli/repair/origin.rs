@@ -166,7 +166,7 @@ fn what_is_excluded_stays_where_it_is() {
     for pattern in ["libfar.so.2", "lib[f]ar*", "/opt/*", "*/libreal.so"] {
         assert!(with(&["--exclude", pattern]).is_empty(), "{pattern}");
     }
-    repair(&context, &["--exclude", "libgone.*", "--exclude", "libfar.so.*", WHEEL]).success();
+    repair(&context, &["--exclude", "libgone.*", "--exclude", "/opt/*", WHEEL]).success();
     assert_snapshot!(native(&context, REPAIRED), @"greeter/fast.so: needs libc.so.6, needs libfar.so.2, needs libgone.so.1");
 }
 
