@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use hwb_ident::{PackageName, WheelFilename};
+use hwb_ident::{PackageName, Requirement, WheelFilename};
 use hwb_repair::{Exceptions, Provider};
 use hwb_wheel::{Record, Wheel};
 
@@ -58,7 +58,10 @@ impl Providers {
 
     /// Notes what the distributions that a wheel requires have.
     pub(super) fn except(&self, wheel: &Wheel<'_>, exceptions: &mut Exceptions) {
-        let required = wheel.metadata().requires_dist.iter().map(|requirement| &requirement.name);
+        // What only an extra asks for may not be there.
+        let always = |requirement: &&Requirement| requirement.marker.top_level_extra_name().is_none();
+        let required =
+            wheel.metadata().requires_dist.iter().filter(always).map(|requirement| &requirement.name);
         for name in required.filter(|name| **name != wheel.metadata().name) {
             for path in self.0.get(name).into_iter().flatten() {
                 let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
