@@ -129,6 +129,8 @@ fn help_fits_a_screen() {
       verify       Build a wheel again and compare it with the one that is there
       inspect      Show what is in a wheel or sdist
       audit        Show how portable wheels and ELF files are, and what keeps them from an older tag
+      repair       Put the libraries that wheels need into them, and give them the platform tag that
+                   they deserve then
       policies     List the platform tags that wheels are audited for
       python       Show the Python interpreters of this machine
       config       Show the settings that hold here
@@ -156,6 +158,7 @@ fn help_fits_a_screen() {
       hwb verify dist/a-1.0-py3-none-any.whl --source .
       hwb inspect dist/a-1.0-py3-none-any.whl
       hwb audit dist/a-1.0-[CPYTHON]-[LINUX].whl
+      hwb repair dist/a-1.0-[CPYTHON]-[LINUX].whl
 
     `hwb COMMAND --help` says more.
     ");
