@@ -156,6 +156,27 @@ fn a_wheel_with_native_code_is_audited() {
     assert!(said["tag"].as_str().unwrap().starts_with("manylinux_"), "{said}");
 }
 
+#[test]
+fn a_wheel_is_repaired_as_it_is_built() {
+    let context = context_with(&greeter().extension("int x;\n"));
+    let report = context.run(["build", "greeter", "--repair", "require", "--json", "-q"]).success().json();
+    let artifact = &report["artifacts"][0];
+    let (file, tag) = (artifact["file"].as_str().unwrap(), artifact["audit"]["tag"].as_str().unwrap());
+    assert!(tag.starts_with("manylinux_") && file.ends_with(&format!("{tag}.whl")), "{file} {tag}");
+    let file = format!("dist/{file}");
+    context.run(["verify", &file, "--source", "greeter", "--repair", "require"]).success();
+    let repaired = fs::read(context.work().join(&file)).unwrap();
+    context.run(["repair", "-o", "dist", &file]).success();
+    assert_eq!(fs::read(context.work().join(&file)).unwrap(), repaired, "a second time");
+
+    let code = Elf::i686().needs("libc.so.6").needs("libabsent.so.1").build();
+    let context = context_with(&prebuilt(code));
+    let failed = context.run(["build", "greeter", "--repair", "require", "-q"]);
+    assert_snapshot!(failed, @r"
+    ");
+    assert!(!context.work().join("dist").exists());
+}
+
 /// The project `greeter` with this code, which a compiler elsewhere made for i686.
 fn prebuilt(code: Vec<u8>) -> Project {
     greeter().module("fast.so", code).option("tag", "py3-none-linux_i686")

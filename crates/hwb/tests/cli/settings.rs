@@ -38,6 +38,7 @@ fn what_is_built_in() {
     build.require-hashes false built in
     build.network "host" built in
     build.isolation "venv" built in
+    build.repair "auto" built in
     "#);
 }
 
