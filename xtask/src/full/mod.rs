@@ -12,6 +12,7 @@ mod audit;
 mod bench;
 mod concurrency;
 mod corpus;
+mod edit;
 mod findings;
 mod fuzz;
 mod hostile;
@@ -35,6 +36,8 @@ pub(crate) enum Part {
     Hostile(Program),
     /// Repairs wheels of the corpus with hwb and with auditwheel, compares them, and runs them elsewhere.
     Repair(RepairOptions),
+    /// Changes ELF files of other machines and linkers, and runs them.
+    Edit,
     /// Runs each fuzz target for a while.
     Fuzz {
         /// Seconds for each target.
@@ -143,7 +146,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         | Part::Repair(RepairOptions { program, .. })
         | Part::Concurrency(program)
         | Part::Hostile(program) => program.binary.clone(),
-        Part::Fuzz { seconds: _ } => None,
+        Part::Edit | Part::Fuzz { seconds: _ } => None,
     };
     let section = match part {
         Part::Audit(options) => audit::run(workspace, &options),
@@ -153,6 +156,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Concurrency(program) => concurrency::run(workspace, program),
         Part::Repair(options) => repair::run(workspace, &options),
         Part::Hostile(program) => hostile::run(workspace, program),
+        Part::Edit => edit::run(workspace),
         Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
     }?;
     println!("\n{}", section.body);
