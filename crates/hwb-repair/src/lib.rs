@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //!
-//! - [`elf`]: ELF files, read with distrust.
+//! - [`elf`]: ELF files, read with distrust, and changed.
 //! - [`architecture`], [`version`], [`policy`]: what each platform tag promises, kept as data.
 //! - [`object`]: what an audit keeps of an ELF file; [`walk`]: which libraries it needs from outside;
 //!   [`sysroot`]: those libraries, as somebody found them; [`exceptions`]: those that need not be.

@@ -14,14 +14,14 @@ pub use hwb_repair::repair::Strip;
 use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::write;
 use hwb_repair::repair::{Finish, Plan, Platform, RepairError, Request, Supply, Tags};
-use hwb_repair::{AuditError, Blocker, Code, Exceptions, Obstacle, Sysroot, read_code, read_wheel};
+use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
 use hwb_store::FsError;
 use hwb_wheel::{Wheel, WheelError};
 
 use self::providers::Providers;
 pub use self::report::{ChangeReport, GraftReport, RepairFailure, RepairOutcome, RepairReport};
 use crate::ambient::Ambient;
-use crate::audit::BlockerReport;
+use crate::audit::{BlockerKind, BlockerReport};
 use crate::error::{Error, ErrorKind};
 use crate::system::{System, packages};
 
@@ -157,8 +157,8 @@ pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOu
 pub(crate) fn repair_here(ambient: &Ambient, file: &str, bytes: &[u8]) -> Result<Made, Error> {
     let request = RepairRequest::default();
     let workshop = Workshop::new(ambient, &request)?;
-    let hint = "`hwb audit -v` of the wheel, built with `--repair never`, says what is in the way";
-    workshop.make(Path::new(file), file, bytes).map_err(|(error, _)| error.hint(hint))
+    let hint = "`--repair never` builds it as it is, and `hwb audit -v` says what is in the way then";
+    workshop.make(Path::new(file), file, bytes).map_err(|refusal| refusal.error.hint(hint))
 }
 
 /// A new wheel.
@@ -242,26 +242,26 @@ fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
 impl Workshop<'_> {
     fn outcome(&self, path: &Path) -> Result<RepairOutcome, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = fs_err::read(path).map_err(|source| {
-            Error::new(ErrorKind::Source, RepairFault::Read { path: path.to_owned(), source })
-        })?;
-        let made = self
-            .make(path, &name, &bytes)
-            .and_then(|made| self.publish(made).map_err(|error| (error, Vec::new())));
-        match made {
+        match self.published(path, &name) {
             Ok(report) => Ok(RepairOutcome::Report(report)),
-            Err((error, _)) if error.kind() == ErrorKind::Machine => Err(error),
-            Err((error, blockers)) => {
-                Ok(RepairOutcome::Failure(RepairFailure { wheel: name, error, blockers }))
-            }
+            Err(Refusal { error, .. }) if error.kind() == ErrorKind::Machine => Err(error),
+            Err(refusal) => Ok(RepairOutcome::Failure(refusal.failure(name))),
         }
     }
 
+    fn published(&self, path: &Path, name: &str) -> Result<RepairReport, Refusal> {
+        let bytes = fs_err::read(path).map_err(|source| {
+            Error::new(ErrorKind::Source, RepairFault::Read { path: path.to_owned(), source })
+        })?;
+        let made = self.make(path, name, &bytes)?;
+        Ok(self.publish(made)?)
+    }
+
     /// Makes the new wheel; no bytes, if it is only planned.
-    fn make(&self, path: &Path, name: &str, bytes: &[u8]) -> Result<Made, (Error, Vec<BlockerReport>)> {
-        let refused = |source| refusal(path, source);
+    fn make(&self, path: &Path, name: &str, bytes: &[u8]) -> Result<Made, Refusal> {
+        let refused = |source| Refusal::new(path, source);
         let wheel = Wheel::read(name, bytes).map_err(|source| {
-            (Error::new(ErrorKind::Check, RepairFault::Open { path: path.to_owned(), source }), Vec::new())
+            Error::new(ErrorKind::Check, RepairFault::Open { path: path.to_owned(), source })
         })?;
         let mut exceptions = self.exceptions.clone();
         self.providers.except(&wheel, &mut exceptions);
@@ -274,13 +274,13 @@ impl Workshop<'_> {
             let report = RepairReport::new(name, &plan, &BTreeMap::new());
             return Ok(Made { report, bytes: Vec::new() });
         }
-        let supplies = self.supplies(&plan).map_err(|error| (error, Vec::new()))?;
+        let supplies = self.supplies(&plan)?;
         let bytes = if plan.tag.is_some() {
             let made = write(&wheel, &plan, &supplies, &self.finish(&wheel)).map_err(refused)?;
             let mut exceptions = request.exceptions;
             // Where it lies is not to be seen in the wheel alone.
             sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
-            self.look_again(&plan, &made, &exceptions).map_err(|error| (error, Vec::new()))?;
+            self.look_again(&plan, &made, &exceptions)?;
             made
         } else {
             bytes.to_vec()
@@ -362,32 +362,44 @@ impl Workshop<'_> {
     }
 }
 
-fn is_missing_library(blocker: &Blocker) -> bool {
-    matches!(blocker.obstacle, Obstacle::Library(_))
+/// Why there is no new wheel, and what is in the way.
+#[derive(Debug)]
+struct Refusal {
+    error: Error,
+    blockers: Vec<BlockerReport>,
 }
 
-/// Why a wheel is not repaired, with what is in the way and what to try.
-fn refusal(path: &Path, source: RepairError) -> (Error, Vec<BlockerReport>) {
-    let blockers = match &source {
-        RepairError::Blocked { blockers, .. } => blockers.iter().cloned().map(BlockerReport::from).collect(),
-        _ => Vec::new(),
-    };
-    let (kind, hint) = match &source {
-        RepairError::UnknownTag(_) | RepairError::OtherPlatform { .. } => {
-            (ErrorKind::Usage, Some("`hwb policies` lists the tags and the architectures of each"))
-        }
-        RepairError::Blocked { blockers, .. } if blockers.iter().any(is_missing_library) => (
-            ErrorKind::Check,
-            Some(
-                "`--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them",
-            ),
-        ),
-        _ => (ErrorKind::Check, None),
-    };
-    let error = Error::new(kind, RepairFault::Wheel { path: path.to_owned(), source });
-    let error = match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    };
-    (error, blockers)
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, blockers: Vec::new() }
+    }
+}
+
+impl Refusal {
+    fn new(path: &Path, source: RepairError) -> Self {
+        let blockers = match &source {
+            RepairError::Blocked { blockers, .. } => {
+                blockers.iter().cloned().map(BlockerReport::from).collect()
+            }
+            _ => Vec::new(),
+        };
+        let kind = match &source {
+            RepairError::UnknownTag(_) | RepairError::OtherPlatform { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Check,
+        };
+        Self { error: Error::new(kind, RepairFault::Wheel { path: path.to_owned(), source }), blockers }
+    }
+
+    /// The same for `hwb repair`, with what to try there.
+    fn failure(self, wheel: String) -> RepairFailure {
+        const FOLDERS: &str = "`--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them";
+        let Self { error, blockers } = self;
+        let is_missing = |blocker: &BlockerReport| blocker.kind == BlockerKind::Library;
+        let error = match error.kind() {
+            ErrorKind::Usage => error.hint("`hwb policies` lists the tags and the architectures of each"),
+            _ if blockers.iter().any(is_missing) => error.hint(FOLDERS),
+            _ => error,
+        };
+        RepairFailure { wheel, error, blockers }
+    }
 }

@@ -173,6 +173,11 @@ fn a_wheel_is_repaired_as_it_is_built() {
     let context = context_with(&prebuilt(code));
     let failed = context.run(["build", "greeter", "--repair", "require", "-q"]);
     assert_snapshot!(failed, @r"
+    exit: 6
+    --- stderr
+    error: failed to repair greeter-1.0-py3-none-linux_i686.whl
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+    hint: `--repair never` builds it as it is, and `hwb audit -v` says what is in the way then
     ");
     assert!(!context.work().join("dist").exists());
 }

@@ -162,7 +162,9 @@ fn append_segment(image: &mut Image, moves_table: bool) -> Result<usize, EditErr
         _ => last + 1,
     };
     let table = image.segment_table_range();
-    for header in image.segments.iter_mut().filter(|segment| segment.kind == PT_PHDR) {
+    let is_of_the_table =
+        |segment: &&mut Segment| segment.kind == PT_PHDR && segment.offset == old_table.start;
+    for header in image.segments.iter_mut().filter(is_of_the_table) {
         header.file_size = table.end - table.start;
         header.memory_size = header.file_size;
         if moves_table {

@@ -1,7 +1,7 @@
 //! Changes to ELF files that are linked already: other names of libraries, other run paths, another loader.
 //!
 //! What fits is written over what was there. Where a text is new, the string table goes into a segment at the end of
-//! the file ([`layout`]), and a place for the header of that segment is found ([`room`]).
+//! the file (`layout`), and a place for the header of that segment is found (`room`).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ pub fn edit<'a>(file: &'a [u8], edits: &Edits) -> Result<Cow<'a, [u8]>, EditErro
     let old_sections = image.sections.clone();
     set_soname(edits, &mut entries, &mut strings);
     set_needed(edits, &mut entries, &mut strings);
-    rename_versions(edits, &mut image, &mut entries, &mut strings, &mut versions)?;
+    versions.change(&mut image, &mut entries, |need| new_name(edits, &mut strings, need.library))?;
     let dropped = set_run_path(edits, &mut entries, &mut strings);
     if !dropped.is_empty() {
         let used = texts(&image, &entries, &versions)?;
@@ -185,16 +185,6 @@ fn set_needed(edits: &Edits, entries: &mut Entries, strings: &mut Strings) {
             entries.list.insert(last.map_or(0, |last| last + 1), (dynamic::NEEDED, strings.place(name)));
         }
     }
-}
-
-fn rename_versions(
-    edits: &Edits,
-    image: &mut Image,
-    entries: &mut Entries,
-    strings: &mut Strings,
-    versions: &mut VersionNeeds,
-) -> Result<(), EditError> {
-    versions.change(image, entries, |need| new_name(edits, strings, need.library))
 }
 
 /// What becomes of the library whose name is at a place.
@@ -314,7 +304,7 @@ fn symbol_count(image: &Image) -> Result<u64, EditError> {
 /// broken file.
 fn confirm(before: &Elf<'_>, file: &[u8], edits: &Edits) -> Result<(), EditError> {
     let broken = Err(EditError::Malformed("layout"));
-    let Ok(after) = Elf::parse(file) else { return broken };
+    let (Ok(after), Ok(_)) = (Elf::parse(file), Image::read(file)) else { return broken };
     let mut needed = before.needed.iter().filter_map(|name| edits.renamed(name)).collect::<Vec<_>>();
     for name in &edits.add_needed {
         if !needed.contains(&name.as_str()) {

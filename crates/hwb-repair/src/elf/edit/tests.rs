@@ -251,16 +251,12 @@ fn a_text_that_others_share_is_kept() {
         let forge = Forge::new().sections().runpath(path).exports(symbol);
         let file = forge.build();
         // Let the symbol's name be the end of the run path, as linkers do.
-        let image = Image::read(&file).unwrap();
+        let mut image = Image::read(&file).unwrap();
         let entries = Entries::read(&image).unwrap();
         let (start, _) = symbol_table(&image).unwrap();
         let at = entries.get(dynamic::RUNPATH).unwrap() + (path.len() - symbol.len()) as u64;
-        let mut image = image;
         image.put(start + 24, at, 4).unwrap();
         let new = edit(&image.bytes, &edits(&[("no path", "")])).unwrap();
-        let strings =
-            new[new.windows(symbol.len()).position(|bytes| bytes == symbol.as_bytes()).unwrap()..].to_vec();
-        assert!(!strings.is_empty());
         assert_eq!(Elf::parse(&new).unwrap().symbols().next().unwrap().name, symbol.as_bytes());
         let has = |text: &str| new.windows(text.len()).any(|bytes| bytes == text.as_bytes());
         assert!(left.iter().all(|text| has(text)), "{path}");

@@ -186,7 +186,7 @@ fn the_folder_of_the_wheel_will_do() {
 #[test]
 fn files_without_a_change_stay_and_what_is_no_code_too() {
     let wheel = wheel(&[("greeter/fast.so", extension())])
-        .file("greeter/data.bin", b"\x7fELF is how this begins".repeat(9))
+        .file("greeter/data.bin", b"ELF is how this begins".repeat(9))
         .unlisted("greeter/hidden.so", extension().needs("libfar.so.2").build())
         .dist_info_file("RECORD.jws", "{}");
     let context = place(&wheel);
