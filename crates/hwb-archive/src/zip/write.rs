@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
 use hwb_ident::{ArchivePath, Timestamp};
+use libdeflater::{CompressionLvl, Compressor};
 
 use crate::member::Executable;
 use crate::zip::{Method, crc, wire};
@@ -52,20 +51,21 @@ pub struct Packed<'a> {
 }
 
 /// How hard deflate tries: 0 – 9, as in zlib.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level(u32);
+#[derive(Debug, Clone, Copy)]
+pub struct Level(CompressionLvl);
 
 impl Level {
     /// A level; `None` if there is none of that number.
-    pub const fn new(level: u32) -> Option<Self> {
-        if level <= 9 { Some(Self(level)) } else { None }
+    pub fn new(level: i32) -> Option<Self> {
+        // There are three more, of another kind and much slower.
+        CompressionLvl::new(level).ok().filter(|_| level <= 9).map(Self)
     }
 }
 
 impl Default for Level {
-    /// Fixed: another level would be other bytes.
+    /// 6. It is fixed: another level would be other bytes.
     fn default() -> Self {
-        Self(6)
+        Self(CompressionLvl::default())
     }
 }
 
@@ -73,13 +73,15 @@ impl<'a> Packed<'a> {
     /// Packs contents; what does not get smaller is stored.
     pub fn deflate(contents: &'a [u8], level: Level) -> Self {
         let (crc32, size) = (crc::of(contents), contents.len() as u64);
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level.0));
-        let raw = encoder.write_all(contents).and_then(|()| encoder.finish());
-        match raw {
-            Ok(raw) if raw.len() < contents.len() => {
+        let mut compressor = Compressor::new(level.0);
+        let mut raw = vec![0; compressor.deflate_compress_bound(contents.len())];
+        match compressor.deflate_compress(contents, &mut raw) {
+            Ok(length) if length < contents.len() => {
+                raw.truncate(length);
+                raw.shrink_to_fit();
                 Self { method: Method::Deflate, crc32, size, raw: Cow::Owned(raw) }
             }
-            // Writing to memory does not fail; if it did, the contents as they are would still be right.
+            // There was room for the worst; were there not, the contents as they are would still be right.
             Ok(_) | Err(_) => Self { method: Method::Stored, crc32, size, raw: Cow::Borrowed(contents) },
         }
     }

@@ -54,7 +54,7 @@ pub struct RepairRequest {
     /// Whether files that change lose their symbol tables.
     pub strip: Strip,
     /// How hard what changes is packed, from 0 to 9.
-    pub compression_level: Option<u32>,
+    pub compression_level: Option<i32>,
     /// Whether it is done or only said.
     pub execution: Execution,
 }
@@ -114,7 +114,7 @@ enum RepairFault {
     #[error("{} is no folder with a system in it", _0.display())]
     Sysroot(PathBuf),
     #[error("`{0}` is no level of compression from 0 to 9")]
-    Level(u32),
+    Level(i32),
     #[error("what is to be excluded cannot be used")]
     Pattern(#[source] hwb_repair::PatternError),
     #[error("`{0}` is to be included, and matches the name of no file where libraries are looked for")]

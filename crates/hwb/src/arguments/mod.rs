@@ -250,7 +250,7 @@ pub(crate) struct RepairArguments {
     /// How hard files that change are compressed, 0 to 9 [default: 6]
     #[arg(short = 'z', long, visible_alias = "zip-compression-level", value_name = "LEVEL")]
     #[arg(help_heading = "What is written")]
-    pub(crate) compression_level: Option<u32>,
+    pub(crate) compression_level: Option<i32>,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
