@@ -39,6 +39,8 @@ pub struct Library {
     pub object: Object,
     /// Of its bytes.
     pub digest: Digest,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 impl Library {
@@ -48,7 +50,7 @@ impl Library {
     ///
     /// If it is malformed.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, ElfError> {
-        Ok(Self { object: Object::read(path, bytes)?, digest: Digest::of(bytes) })
+        Ok(Self { object: Object::read(path, bytes)?, digest: Digest::of(bytes), size: bytes.len() as u64 })
     }
 }
 

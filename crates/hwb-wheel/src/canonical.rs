@@ -72,6 +72,9 @@ pub fn canonical(wheel: &Wheel<'_>, time: Timestamp) -> Result<Vec<u8>, WriteErr
     assemble(&wheel.dist_info(), parts.collect::<Result<_, _>>()?, time)
 }
 
+/// As much of an archive belongs to each member besides its bytes and its names, and a row of `RECORD`.
+const OVERHEAD: usize = 256;
+
 /// Writes a wheel: members by path, the `.dist-info` directory after all others and its `RECORD` last (PEP 427), one
 /// time, modes 0644 and 0755, no directories, `RECORD` with SHA-256 and LF.
 ///
@@ -82,7 +85,10 @@ pub fn assemble(dist_info: &str, mut parts: Vec<Part<'_>>, time: Timestamp) -> R
     let order = |part: &Part<'_>| (part.path.strip_prefix(dist_info).is_some(), part.path.clone());
     parts.sort_by_cached_key(order);
     let mut record = Record::default();
-    let mut writer = Writer::new(Vec::new(), time);
+    // Room for all of it at once: what grows by doubling takes twice as much at the end.
+    let packed: usize =
+        parts.iter().map(|part| part.packed.raw.len() + 2 * part.path.as_str().len() + OVERHEAD).sum();
+    let mut writer = Writer::new(Vec::with_capacity(packed), time);
     for Part { path, executable, digest, packed } in parts {
         writer.raw(&path, executable, &packed)?;
         record.rows.push(Row { path, hash: Some(Hash::sha256(&digest)), size: Some(packed.size) });

@@ -74,14 +74,14 @@ impl<'a> Packed<'a> {
     pub fn deflate(contents: &'a [u8], level: Level) -> Self {
         let (crc32, size) = (crc::of(contents), contents.len() as u64);
         let mut compressor = Compressor::new(level.0);
-        let mut raw = vec![0; compressor.deflate_compress_bound(contents.len())];
+        let mut raw = vec![0; contents.len()];
         match compressor.deflate_compress(contents, &mut raw) {
             Ok(length) if length < contents.len() => {
                 raw.truncate(length);
                 raw.shrink_to_fit();
                 Self { method: Method::Deflate, crc32, size, raw: Cow::Owned(raw) }
             }
-            // There was room for the worst; were there not, the contents as they are would still be right.
+            // What has no room in as many bytes does not get smaller.
             Ok(_) | Err(_) => Self { method: Method::Stored, crc32, size, raw: Cow::Borrowed(contents) },
         }
     }

@@ -13,7 +13,7 @@ use hwb_ident::{Digest, Timestamp};
 pub use hwb_repair::repair::Strip;
 use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::write;
-use hwb_repair::repair::{Finish, Plan, Platform, RepairError, Request, Supply, Tags};
+use hwb_repair::repair::{Finish, Graft, Package, Plan, Platform, RepairError, Request, Supplies, Tags};
 use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
 use hwb_store::FsError;
 use hwb_wheel::{Wheel, WheelError};
@@ -274,9 +274,9 @@ impl Workshop<'_> {
             let report = RepairReport::new(name, &plan, &BTreeMap::new());
             return Ok(Made { report, bytes: Vec::new() });
         }
-        let supplies = self.supplies(&plan)?;
+        let packages = self.packages(&plan);
         let bytes = if plan.tag.is_some() {
-            let made = write(&wheel, &plan, &supplies, &self.finish(&wheel)).map_err(refused)?;
+            let made = self.write(&wheel, &plan, &packages).map_err(refused)?;
             let mut exceptions = request.exceptions;
             // Where it lies is not to be seen in the wheel alone.
             sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
@@ -285,7 +285,7 @@ impl Workshop<'_> {
         } else {
             bytes.to_vec()
         };
-        let mut report = RepairReport::new(name, &plan, &supplies);
+        let mut report = RepairReport::new(name, &plan, &packages);
         report.digest = Some(Digest::of(&bytes).to_string());
         Ok(Made { report, bytes })
     }
@@ -316,19 +316,26 @@ impl Workshop<'_> {
         }
     }
 
-    /// Reads the libraries that come along, and says where they are from.
-    fn supplies(&self, plan: &Plan) -> Result<BTreeMap<String, Supply>, Error> {
+    /// Says where the libraries that come along are from.
+    fn packages(&self, plan: &Plan) -> BTreeMap<String, Package> {
         let sources: Vec<String> = plan.grafts.iter().map(|graft| graft.source.clone()).collect();
-        let mut owners =
-            if sources.is_empty() { BTreeMap::new() } else { packages::owners(self.system.root(), &sources) };
-        let read = |source: String| {
-            let path = self.system.place(&source).unwrap_or_else(|| PathBuf::from(&source));
-            let bytes = fs_err::read(&path)
-                .map_err(|source| Error::new(ErrorKind::Source, RepairFault::Read { path, source }))?;
-            let package = owners.remove(&source);
-            Ok((source, Supply { bytes, package }))
+        if sources.is_empty() { BTreeMap::new() } else { packages::owners(self.system.root(), &sources) }
+    }
+
+    fn write(
+        &self,
+        wheel: &Wheel<'_>,
+        plan: &Plan,
+        packages: &BTreeMap<String, Package>,
+    ) -> Result<Vec<u8>, RepairError> {
+        let sources = plan.grafts.iter().map(|graft| graft.source.as_str());
+        let places: BTreeMap<&str, PathBuf> =
+            sources.filter_map(|source| Some((source, self.system.place(source)?))).collect();
+        let read = |graft: &Graft| {
+            let place = places.get(graft.source.as_str());
+            fs_err::read(place.map_or(Path::new(&graft.source), PathBuf::as_path))
         };
-        sources.into_iter().map(read).collect()
+        write(wheel, plan, Supplies { read: &read, packages }, &self.finish(wheel))
     }
 
     /// Audits what was made: it deserves its tag, or it is not written.

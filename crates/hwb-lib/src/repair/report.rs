@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hwb_repair::repair::{Plan, Supply};
+use hwb_repair::repair::{Package, Plan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -89,10 +89,10 @@ pub struct ChangeReport {
 }
 
 impl RepairReport {
-    pub(super) fn new(wheel: &str, plan: &Plan, supplies: &BTreeMap<String, Supply>) -> Self {
+    pub(super) fn new(wheel: &str, plan: &Plan, packages: &BTreeMap<String, Package>) -> Self {
         use hwb_repair::elf::edit::RunPathEdit;
 
-        let package = |source: &String| supplies.get(source)?.package.as_ref().map(|package| package.purl());
+        let package = |source: &String| packages.get(source).map(Package::purl);
         let grafted = plan.grafts.iter().map(|graft| GraftReport {
             source: graft.source.clone(),
             path: graft.path.clone(),

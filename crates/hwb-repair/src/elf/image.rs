@@ -15,6 +15,8 @@ pub(super) const SHT_NOBITS: u64 = 8;
 pub(super) const SHT_DYNSYM: u64 = 11;
 pub(super) const SHF_ALLOC: u64 = 2;
 
+/// Bytes that a file is likely to grow by, besides a part of what it has.
+const ROOM: usize = 1 << 16;
 /// More segments than this are in no file.
 const MOST_SEGMENTS: usize = 1024;
 
@@ -116,7 +118,9 @@ impl Image {
             image.sections = read_sections(&reader, image.section_table, count)?;
         }
         image.check(file.len() as u64)?;
-        image.bytes = file.to_vec();
+        // With room for what is added: a file that has to move for it is in memory three times.
+        image.bytes = Vec::with_capacity(file.len() + file.len() / 4 + ROOM);
+        image.bytes.extend_from_slice(file);
         Ok(image)
     }
 

@@ -127,7 +127,7 @@ fn says_what_is_wrong() {
         file[at..at + 8].copy_from_slice(&value.to_le_bytes());
     };
     check(b"", "it is no ELF file");
-    check(b"\x7fELF\x02\x01\x01", "it is no ELF file");
+    check(b"\x7fELF\x02\x01\x01", "its identification is malformed");
     let good = whole(Forge::new()).build();
     check(&good[..40], "its header lies outside the file");
     let mut many = good.clone();

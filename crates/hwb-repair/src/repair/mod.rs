@@ -21,7 +21,7 @@ use crate::wheel::AuditError;
 
 pub use self::plan::{Graft, Plan};
 pub use self::sbom::{Package, PackageKind};
-pub use self::write::{Finish, Strip, Supply};
+pub use self::write::{Finish, Strip, Supplies};
 
 /// How a wheel is to be repaired.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +101,15 @@ pub enum RepairError {
     /// A library that is not what it was.
     #[error("{0} has changed since it was looked at")]
     Changed(String),
+    /// A library cannot be read.
+    #[error("failed to read {path}")]
+    Library {
+        /// Where it is.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file cannot be changed.
     #[error("`{path}` cannot be changed")]
     Edit {

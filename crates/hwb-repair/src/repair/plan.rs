@@ -42,6 +42,8 @@ pub struct Graft {
     pub source: String,
     /// Of its bytes there.
     pub digest: Digest,
+    /// How many these are.
+    pub size: u64,
     /// Where it will be in the wheel.
     pub path: String,
     /// The files that need it, as they are now.
@@ -183,8 +185,8 @@ impl<'a> Drawing<'a> {
                 let needed = renames.get(source.as_str()).cloned().unwrap_or_default();
                 let run_path = run_path::of_graft(&path, &self.folders(&library.object, &needed));
                 let edits = Edits { soname: Some(name), needed, run_path, ..Edits::default() };
-                let (source, digest) = (source.clone(), library.digest);
-                Graft { source, digest, path, needed_by: BTreeSet::new(), edits }
+                let (source, digest, size) = (source.clone(), library.digest, library.size);
+                Graft { source, digest, size, path, needed_by: BTreeSet::new(), edits }
             });
             graft.needed_by.extend(lack.file().map(str::to_owned));
         }

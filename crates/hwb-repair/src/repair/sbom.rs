@@ -1,10 +1,11 @@
 //! Where grafted libraries come from, as CycloneDX (PEP 770).
 
+use std::collections::BTreeMap;
+
 use hwb_wheel::Metadata;
 use serde_json::{Value, json};
 
 use super::plan::Graft;
-use super::write::Supply;
 
 /// The file in the `sboms` folder of the `.dist-info` folder.
 pub(super) const FILE: &str = "sboms/hwb.cdx.json";
@@ -52,13 +53,15 @@ fn encoded(text: &str) -> String {
 }
 
 /// Describes the wheel and what was grafted into it.
-pub(super) fn describe<'a>(
+pub(super) fn describe(
     metadata: &Metadata,
-    grafts: impl Iterator<Item = (&'a Graft, &'a Supply)>,
+    grafts: &[Graft],
+    packages: &BTreeMap<String, Package>,
 ) -> Vec<u8> {
     let name = metadata.name.to_string();
     let root = format!("pkg:pypi/{name}@{}", encoded(&metadata.version.to_string()));
-    let components: Vec<Value> = grafts.map(|(graft, supply)| component(graft, supply)).collect();
+    let components: Vec<Value> =
+        grafts.iter().map(|graft| component(graft, packages.get(&graft.source))).collect();
     let references: Vec<Value> = components.iter().map(|component| component["bom-ref"].clone()).collect();
     let document = json!({
         "bomFormat": "CycloneDX",
@@ -80,7 +83,7 @@ pub(super) fn describe<'a>(
     format!("{document:#}\n").into_bytes()
 }
 
-fn component(graft: &Graft, supply: &Supply) -> Value {
+fn component(graft: &Graft, package: Option<&Package>) -> Value {
     let mut component = json!({
         "type": "library",
         "bom-ref": graft.path,
@@ -88,7 +91,7 @@ fn component(graft: &Graft, supply: &Supply) -> Value {
         // Of the library before it was changed to be found in the wheel.
         "hashes": [{ "alg": "SHA-256", "content": graft.digest.hex() }],
     });
-    if let Some(package) = &supply.package {
+    if let Some(package) = package {
         component["name"] = json!(package.name);
         component["version"] = json!(package.version);
         component["purl"] = json!(package.purl());

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZero;
 
 use hwb_archive::Executable;
@@ -39,13 +40,14 @@ pub enum Strip {
     Changed,
 }
 
-/// A library that comes along.
-#[derive(Debug, Clone)]
-pub struct Supply {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// The package that it was installed by, where that is known.
-    pub package: Option<Package>,
+/// The libraries that come along.
+#[expect(missing_debug_implementations, reason = "a closure has none")]
+#[derive(Clone, Copy)]
+pub struct Supplies<'a> {
+    /// Reads one where it is in the system. Each is read when it is its turn, so that few are in memory at once.
+    pub read: &'a (dyn Fn(&Graft) -> io::Result<Vec<u8>> + Sync),
+    /// The packages that they were installed by, where that is known, by where they are in the system.
+    pub packages: &'a BTreeMap<String, Package>,
 }
 
 /// One file to be made.
@@ -56,12 +58,12 @@ enum Job<'a> {
     /// Changed, at a path that may be another.
     Change(&'a Member, &'a str, &'a Edits),
     /// From outside.
-    Graft(&'a Graft, &'a Supply),
+    Graft(&'a Graft),
     /// Made here.
     Make(String, Executable, Vec<u8>),
 }
 
-/// Does what a plan says. `supplies` has the bytes of every library that comes along, by where it is in the system.
+/// Does what a plan says.
 ///
 /// # Errors
 ///
@@ -69,13 +71,13 @@ enum Job<'a> {
 pub fn write(
     wheel: &Wheel<'_>,
     plan: &Plan,
-    supplies: &BTreeMap<String, Supply>,
+    supplies: Supplies<'_>,
     finish: &Finish,
 ) -> Result<Vec<u8>, RepairError> {
-    let mut jobs = jobs(wheel, plan, supplies)?;
+    let mut jobs = jobs(wheel, plan, supplies.packages)?;
     // The longest first.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.cost()));
-    let parts = in_parallel(finish.threads, &jobs, |job| job.part(wheel, finish));
+    let parts = in_parallel(finish.threads, &jobs, |job| job.part(wheel, supplies, finish));
     let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(assemble(&wheel.dist_info(), parts, finish.time)?)
 }
@@ -83,7 +85,7 @@ pub fn write(
 fn jobs<'a>(
     wheel: &'a Wheel<'_>,
     plan: &'a Plan,
-    supplies: &'a BTreeMap<String, Supply>,
+    packages: &BTreeMap<String, Package>,
 ) -> Result<Vec<Job<'a>>, RepairError> {
     let description = format!("{}/WHEEL", wheel.dist_info());
     let mut jobs = Vec::new();
@@ -100,16 +102,11 @@ fn jobs<'a>(
     for (old, new) in &plan.moves {
         jobs.push(Job::Make(old.clone(), Executable::Yes, script::starter(new)));
     }
-    let mut grafts = Vec::new();
-    for graft in &plan.grafts {
-        let supply = supplies.get(&graft.source).filter(|supply| Digest::of(&supply.bytes) == graft.digest);
-        grafts.push((graft, supply.ok_or_else(|| RepairError::Changed(graft.source.clone()))?));
-    }
-    if !grafts.is_empty() {
-        let text = sbom::describe(wheel.metadata(), grafts.iter().copied());
+    if !plan.grafts.is_empty() {
+        let text = sbom::describe(wheel.metadata(), &plan.grafts, packages);
         jobs.push(Job::Make(sbom_path(wheel), Executable::No, text));
     }
-    jobs.extend(grafts.into_iter().map(|(graft, supply)| Job::Graft(graft, supply)));
+    jobs.extend(plan.grafts.iter().map(Job::Graft));
     Ok(jobs)
 }
 
@@ -142,24 +139,29 @@ impl Job<'_> {
         match self {
             Self::Keep(member) => member.size,
             Self::Change(member, ..) => member.size.saturating_mul(PACKING),
-            Self::Graft(_, supply) => (supply.bytes.len() as u64).saturating_mul(PACKING),
+            Self::Graft(graft) => graft.size.saturating_mul(PACKING),
             Self::Make(..) => 0,
         }
     }
 
-    fn part<'a>(&self, wheel: &Wheel<'a>, finish: &Finish) -> Result<Part<'a>, RepairError> {
+    fn part<'a>(
+        &self,
+        wheel: &Wheel<'a>,
+        supplies: Supplies<'_>,
+        finish: &Finish,
+    ) -> Result<Part<'a>, RepairError> {
         let read = |member: &Member| wheel.archive().read(member);
         match self {
             Self::Keep(member) => Ok(Part::kept(wheel, member, Digest::of(&read(member)?))?),
             Self::Change(member, path, edits) => {
-                let changed = changed(member.path.as_str(), &read(member)?, edits, finish.strip)?;
-                // Installers see to the mode of scripts, but not to that of other files.
-                let is_program = member.path.as_str() != *path;
-                let executable = if is_program { Executable::Yes } else { executable(member) };
+                let executable =
+                    if *path == member.path.as_str() { executable(member) } else { Executable::Yes };
+                let changed = changed(member.path.as_str(), read(member)?, edits, finish.strip)?;
                 made(path, executable, &changed, finish.level)
             }
-            Self::Graft(graft, supply) => {
-                let changed = changed(&graft.source, &supply.bytes, &graft.edits, finish.strip)?;
+            Self::Graft(graft) => {
+                let bytes = supplied(graft, supplies)?;
+                let changed = changed(&graft.source, bytes, &graft.edits, finish.strip)?;
                 made(&graft.path, Executable::Yes, &changed, finish.level)
             }
             Self::Make(path, executable, contents) => made(path, *executable, contents, finish.level),
@@ -167,17 +169,36 @@ impl Job<'_> {
     }
 }
 
+/// Reads a library; it must be the one that was looked at.
+fn supplied(graft: &Graft, supplies: Supplies<'_>) -> Result<Vec<u8>, RepairError> {
+    let bytes = (supplies.read)(graft)
+        .map_err(|source| RepairError::Library { path: graft.source.clone(), source })?;
+    if Digest::of(&bytes) == graft.digest {
+        Ok(bytes)
+    } else {
+        Err(RepairError::Changed(graft.source.clone()))
+    }
+}
+
 fn executable(member: &Member) -> Executable {
     Executable::of_mode(member.unix_mode.unwrap_or(0))
 }
 
-fn changed(path: &str, bytes: &[u8], edits: &Edits, how: Strip) -> Result<Vec<u8>, RepairError> {
+fn changed(path: &str, bytes: Vec<u8>, edits: &Edits, how: Strip) -> Result<Vec<u8>, RepairError> {
     let fault = |source| RepairError::Edit { path: path.to_owned(), source };
     let bytes = match how {
-        Strip::No => Cow::Borrowed(bytes),
-        Strip::Changed => strip(bytes).map_err(fault)?,
+        Strip::No => bytes,
+        Strip::Changed => replaced(strip(&bytes).map_err(fault)?).unwrap_or(bytes),
     };
-    Ok(edit(&bytes, edits).map_err(fault)?.into_owned())
+    Ok(replaced(edit(&bytes, edits).map_err(fault)?).unwrap_or(bytes))
+}
+
+/// What is new; `None` if it is what was there, so that no second copy is made of that.
+fn replaced(after: Cow<'_, [u8]>) -> Option<Vec<u8>> {
+    match after {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(after) => Some(after),
+    }
 }
 
 fn made(
@@ -215,11 +236,10 @@ mod tests {
             sysroot.note(wanted, Some(Library::read(&path, library).unwrap()));
         }
         let plan = Plan::new(&wheel, &code, &sysroot, &request)?;
-        let supply =
-            |graft: &Graft| (graft.source.clone(), Supply { bytes: supplied.to_vec(), package: None });
-        let supplies = plan.grafts.iter().map(supply).collect();
+        let (read, packages) = (|_: &Graft| Ok(supplied.to_vec()), BTreeMap::new());
+        let supplies = Supplies { read: &read, packages: &packages };
         let (time, level) = (Timestamp::ZIP_EPOCH, Level::default());
-        write(&wheel, &plan, &supplies, &Finish { time, level, strip: Strip::No, threads: ONE })
+        write(&wheel, &plan, supplies, &Finish { time, level, strip: Strip::No, threads: ONE })
     }
 
     fn forge() -> Forge {
