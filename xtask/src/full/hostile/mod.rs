@@ -1,6 +1,6 @@
 //! Hostile archives and wheels: each must be refused in one line, with the right exit code and without a trace.
 //!
-//! - [`malformed`]: wheels with malformed ELF files.
+//! - [`malformed`](mod@malformed): wheels with malformed ELF files.
 //! - [`surgery`]: what is wrong with these.
 //! - [`image`]: how they are changed.
 
