@@ -4,7 +4,7 @@
 //!
 //! - [`plan`]: what is to be done, without doing it.
 //! - `choice`: which policy a wheel is repaired for; `names`, `run_path`: what files are called, and where they look.
-//! - [`write`]: the new wheel; `script`: programs that do not lie among the packages; [`sbom`]: where libraries are from.
+//! - [`write`](mod@write): the new wheel; `script`: programs that do not lie among the packages; [`sbom`]: where libraries are from.
 
 mod choice;
 mod names;
