@@ -84,8 +84,17 @@ pub(super) const fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
 }
 
 impl Image {
-    /// Reads both tables; everything they name must lie in the file.
+    /// Reads a file; everything that its tables name must lie in it.
     pub(super) fn read(file: &[u8]) -> Result<Self, EditError> {
+        let tables = Self::tables(file)?;
+        // With room for what is added: a file that has to move for it is in memory three times.
+        let mut bytes = Vec::with_capacity(file.len() + file.len() / 4 + ROOM);
+        bytes.extend_from_slice(file);
+        Ok(Self { bytes, ..tables })
+    }
+
+    /// Reads both tables alone, as [`Image::read`] does, without the bytes.
+    pub(super) fn tables(file: &[u8]) -> Result<Self, EditError> {
         let head = Head::parse(file).ok_or(ElfError::NotElf)?;
         let reader = Reader { file, head };
         let segments = reader.segments()?;
@@ -118,9 +127,6 @@ impl Image {
             image.sections = read_sections(&reader, image.section_table, count)?;
         }
         image.check(file.len() as u64)?;
-        // With room for what is added: a file that has to move for it is in memory three times.
-        image.bytes = Vec::with_capacity(file.len() + file.len() / 4 + ROOM);
-        image.bytes.extend_from_slice(file);
         Ok(image)
     }
 
