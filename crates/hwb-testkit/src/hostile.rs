@@ -192,8 +192,9 @@ fn broken_files() -> Vec<(&'static str, Artifact)> {
     let mut checksum = tar.clone();
     checksum[150] ^= 1;
     let mut flipped = whole.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 0x55;
+    // In the checksum: what becomes of one elsewhere depends on what the bytes around it happen to be.
+    let checksum_of_all = flipped.len() - 8;
+    flipped[checksum_of_all] ^= 0x55;
     vec![
         ("gzip: ends half way", named(whole[..whole.len() / 2].to_vec())),
         ("gzip: a flipped bit", named(flipped)),
