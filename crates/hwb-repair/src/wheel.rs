@@ -145,8 +145,8 @@ fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, A
 /// Reads one file; `None` if it is no native code.
 fn read(wheel: &Wheel<'_>, member: &Member, row: Option<&Row>) -> Result<Option<Native>, AuditError> {
     let mut head = [0; HEAD];
-    wheel.archive().start(member, &mut head)?;
-    if !is_native(&head) {
+    let count = wheel.archive().start(member, &mut head)?;
+    if !is_native(&head[..count]) {
         return Ok(None);
     }
     let bytes = wheel.archive().read(member)?;

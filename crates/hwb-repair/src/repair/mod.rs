@@ -14,7 +14,7 @@ pub mod sbom;
 mod script;
 pub mod write;
 
-use crate::audit::Blocker;
+use crate::audit::{Blocker, Obstacle};
 use crate::elf::edit::EditError;
 use crate::exceptions::Exceptions;
 use crate::wheel::AuditError;
@@ -77,7 +77,7 @@ pub enum RepairError {
         found: String,
     },
     /// Something is in the way that no library mends.
-    #[error("the wheel cannot be repaired for {tag}")]
+    #[error("the wheel cannot be repaired for {tag}: {}", first(blockers))]
     Blocked {
         /// The tag.
         tag: String,
@@ -137,4 +137,22 @@ pub enum RepairError {
     /// A member does not unpack.
     #[error("a file of the wheel does not unpack")]
     Unpack(#[from] hwb_archive::zip::ZipError),
+}
+
+/// What is in the way first, and how much more there is.
+fn first(blockers: &[Blocker]) -> String {
+    let Some((Blocker { file, obstacle, .. }, more)) = blockers.split_first() else { return String::new() };
+    let what = match obstacle {
+        Obstacle::Version(needed) => format!("{} of {}", needed.version, needed.library),
+        Obstacle::Library(library) => format!("`{library}`, of which no file was found that can be loaded"),
+        Obstacle::PrivateSymbol { library, symbol } => format!("the private symbol {symbol} of {library}"),
+        Obstacle::LibPython(library) => library.clone(),
+        Obstacle::Isa(level) => format!("a processor of level {level:?}"),
+        Obstacle::PythonSymbol(symbol) => symbol.clone(),
+    };
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("`{file}` needs {what}{more}")
 }

@@ -176,7 +176,7 @@ fn a_wheel_is_repaired_as_it_is_built() {
     exit: 6
     --- stderr
     error: failed to repair greeter-1.0-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686: `fast.so` needs `libabsent.so.1`, of which no file was found that can be loaded
     hint: `--repair never` builds it as it is, and `hwb audit -v` says what is in the way then
     ");
     assert!(!context.work().join("dist").exists());

@@ -234,7 +234,7 @@ fn the_tags_are_those_that_are_deserved() {
     assert_eq!(only, "manylinux_2_28_i686");
     let only = platforms("manylinux_2_31_i686", &extension(), &["--only-plat"]);
     assert_eq!(only, both);
-    assert_snapshot!(plat("manylinux1"), @"6: the wheel cannot be repaired for manylinux_2_5_i686");
+    assert_snapshot!(plat("manylinux1"), @"6: the wheel cannot be repaired for manylinux_2_5_i686: `greeter/fast.so` needs GLIBC_2.14 of libc.so.6");
     assert_snapshot!(plat("manylinux_2_17_aarch64"), @"2: `[LINUX]` is asked for, but the wheel is for i686 with glibc");
     assert_snapshot!(plat("musllinux_1_2"), @"2: `musllinux_1_2` is asked for, but the wheel is for i686 with glibc");
     assert_snapshot!(plat("manylinux_2_16"), @"2: `manylinux_2_16` is not the tag of a policy");
@@ -260,7 +260,7 @@ fn what_cannot_be_repaired_says_why() {
         no folder that was searched has it for i686
     --- stderr
     error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686: `/usr/lib/libfar.so.2` needs `libfarther.so.1`, of which no file was found that can be loaded
     hint: `--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them
     ");
     assert_snapshot!(repair(&context, &["--plat", "manylinux1", WHEEL]), @r"
@@ -274,7 +274,7 @@ fn what_cannot_be_repaired_says_why() {
         no folder that was searched has it for i686
     --- stderr
     error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_5_i686
+      caused by: the wheel cannot be repaired for manylinux_2_5_i686: `greeter/fast.so` needs GLIBC_2.14 of libc.so.6 (and 1 more)
     hint: `--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them
     ");
     let report = repair(&context, &["--json", WHEEL]).exit(6).json();
@@ -310,7 +310,7 @@ fn what_cannot_be_repaired_says_why() {
         build with a Python that was configured without `--with-fpectl`
     --- stderr
     error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686: `greeter/fast.so` needs PyFPE_jbuf
     ");
     assert_snapshot!(refused(&[("greeter/fast.so", extension().needs("./libfar.so.2"))]), @r"
     exit: 6
@@ -321,7 +321,7 @@ fn what_cannot_be_repaired_says_why() {
         no folder that was searched has it for i686
     --- stderr
     error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686: `greeter/fast.so` needs `./libfar.so.2`, of which no file was found that can be loaded
     hint: `--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them
     ");
     // What needs nothing may lie anywhere.
@@ -422,7 +422,7 @@ fn one_that_fails_keeps_no_other_from_being_repaired() {
     tag       any: it has no native code, and stays as it is
     --- stderr
     error: failed to repair [WORK]/broken-1-py3-none-linux_i686.whl
-      caused by: the wheel cannot be repaired for manylinux_2_42_i686
+      caused by: the wheel cannot be repaired for manylinux_2_42_i686: `broken.so` needs `libabsent.so`, of which no file was found that can be loaded
     hint: `--lib-dir DIR` names a folder that libraries are in, `--exclude GLOB` what will be there without them
     ");
     assert_eq!(wheelhouse(&context), [REPAIRED, "pure-1.0-py3-none-any.whl"]);
