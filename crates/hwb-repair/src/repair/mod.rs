@@ -154,5 +154,10 @@ fn first(blockers: &[Blocker]) -> String {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    format!("`{file}` needs {what}{more}")
+    let text = format!("`{file}` needs {what}{more}");
+    // Names of foreign files may have line breaks.
+    let shown = |letter: char| {
+        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
+    };
+    text.chars().map(shown).collect()
 }

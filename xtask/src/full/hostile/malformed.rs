@@ -119,7 +119,9 @@ pub(super) fn offer(hwb: &Path, case: &Malformed, verb: Verb) -> anyhow::Result<
     let hwb = |verb: &str| context.command(BOUNDS).arg(hwb).arg(verb);
     let outcome = match verb {
         Verb::Audit => hwb("audit").arg(wheel),
-        Verb::Repair => hwb("repair").arg("--lib-dir").arg(libraries).arg("-o").arg(&out).arg(wheel),
+        Verb::Repair => {
+            hwb("repair").arg("-q").arg("--lib-dir").arg(libraries).arg("-o").arg(&out).arg(wheel)
+        }
     }
     .run();
     let said = outcome.stderr.lines().map(str::trim).collect::<Vec<_>>().join(" / ");
