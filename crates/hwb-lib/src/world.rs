@@ -147,7 +147,8 @@ impl World {
     }
 }
 
-fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
+/// The time that the user chose, if he did.
+pub(crate) fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
     let parse =
         |text: &str| text.parse().map_err(|error| Error::new(ErrorKind::Configuration, EpochError(error)));
     ambient.var("SOURCE_DATE_EPOCH").map(parse).transpose()

@@ -83,7 +83,7 @@ fn leaving(object: &Object) -> Option<Note> {
 }
 
 /// What sends the file at `path` to purelib; `None` if it is installed elsewhere.
-fn purelib(path: &str, root: Root) -> Option<Purelib> {
+pub(crate) fn purelib(path: &str, root: Root) -> Option<Purelib> {
     match path.split('/').collect::<Vec<_>>().as_slice() {
         [data, "purelib", _, ..] if data.ends_with(".data") => Some(Purelib::Folder),
         [data, _, _, ..] if data.ends_with(".data") => None,

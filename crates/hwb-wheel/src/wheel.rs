@@ -220,7 +220,7 @@ impl<'a> Wheel<'a> {
 }
 
 /// Whether a member of a wheel may be run.
-pub(crate) fn executable(member: &Member) -> Executable {
+pub fn executable(member: &Member) -> Executable {
     Executable::of_mode(member.unix_mode.unwrap_or(0))
 }
 

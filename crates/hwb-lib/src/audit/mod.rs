@@ -290,7 +290,7 @@ fn read(path: &Path) -> Result<Vec<Found>, Error> {
     if found.is_empty() { Err(usage(AuditError::Machine)) } else { Ok(found) }
 }
 
-fn is_wheel(path: &Path) -> bool {
+pub(crate) fn is_wheel(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "whl")
 }
 

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 use hwb_archive::zip::Level;
 use hwb_ident::{Digest, Timestamp};
-pub use hwb_repair::repair::Strip;
 use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::write;
-use hwb_repair::repair::{Finish, Graft, Package, Plan, Platform, RepairError, Request, Supplies, Tags};
+use hwb_repair::repair::{Finish, Graft, Package, Plan, Platform, RepairError, Request, Supplies};
+pub use hwb_repair::repair::{Strip, Tags};
 use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
 use hwb_store::FsError;
 use hwb_wheel::{Wheel, WheelError};
@@ -24,6 +24,7 @@ use crate::ambient::Ambient;
 use crate::audit::{BlockerKind, BlockerReport};
 use crate::error::{Error, ErrorKind};
 use crate::system::{System, packages};
+use crate::world::epoch;
 
 /// What is asked of a repair. All paths are absolute.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub struct RepairRequest {
     /// The tag of a policy; `None` for the best that is reached.
     pub platform: Option<String>,
     /// Whether the new wheels get no other platform tags than those of the policy.
-    pub platform_tags: PlatformTags,
+    pub platform_tags: Tags,
     /// Libraries that are not brought along, as patterns of names or paths.
     pub exclude: Vec<String>,
     /// Libraries that are brought along though no file needs them, as patterns of names.
@@ -66,7 +67,7 @@ impl Default for RepairRequest {
             wheels: Vec::new(),
             out_dir: PathBuf::new(),
             platform: None,
-            platform_tags: PlatformTags::Deserved,
+            platform_tags: Tags::Deserved,
             exclude: Vec::new(),
             include: Vec::new(),
             lib_dirs: Vec::new(),
@@ -79,15 +80,6 @@ impl Default for RepairRequest {
             execution: Execution::Done,
         }
     }
-}
-
-/// Which platform tags new wheels get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlatformTags {
-    /// Every one that they deserve and had, and those of the policy.
-    Deserved,
-    /// Those of the policy.
-    OnlyAsked,
 }
 
 /// Whether something is done.
@@ -119,8 +111,6 @@ enum RepairFault {
     Pattern(#[source] hwb_repair::PatternError),
     #[error("`{0}` is to be included, and matches the name of no file where libraries are looked for")]
     Include(String),
-    #[error("`SOURCE_DATE_EPOCH` cannot be used")]
-    Epoch(#[source] hwb_ident::time::ParseTimestampError),
     #[error("the repaired wheel `{file}` would not deserve {tag}")]
     Undeserved { file: String, tag: String },
     #[error("the repaired wheel `{file}` cannot be read again")]
@@ -156,7 +146,8 @@ pub fn repair(ambient: &Ambient, request: &RepairRequest) -> Result<Vec<RepairOu
 /// If it cannot be repaired.
 pub(crate) fn repair_here(ambient: &Ambient, file: &str, bytes: &[u8]) -> Result<Made, Error> {
     let request = RepairRequest::default();
-    let workshop = Workshop::new(ambient, &request)?;
+    // The build has chosen the time of its wheel.
+    let workshop = Workshop { time: None, ..Workshop::new(ambient, &request)? };
     let hint = "`--repair never` builds it as it is, and `hwb audit -v` says what is in the way then";
     workshop.make(Path::new(file), file, bytes).map_err(|refusal| refusal.error.hint(hint))
 }
@@ -233,12 +224,6 @@ fn exceptions(request: &RepairRequest, system: &System) -> Result<Exceptions, Er
     Ok(exceptions)
 }
 
-fn epoch(ambient: &Ambient) -> Result<Option<Timestamp>, Error> {
-    let text = ambient.var("SOURCE_DATE_EPOCH");
-    let failed = |source| Error::new(ErrorKind::Configuration, RepairFault::Epoch(source));
-    text.map(str::parse).transpose().map_err(failed)
-}
-
 impl Workshop<'_> {
     fn outcome(&self, path: &Path) -> Result<RepairOutcome, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -296,10 +281,7 @@ impl Workshop<'_> {
                 None | Some("auto") => Platform::Auto,
                 Some(name) => Platform::Named(name.to_owned()),
             },
-            tags: match self.request.platform_tags {
-                PlatformTags::Deserved => Tags::Deserved,
-                PlatformTags::OnlyAsked => Tags::OnlyAsked,
-            },
+            tags: self.request.platform_tags,
             exceptions,
             suffix: self.request.suffix.clone(),
         }

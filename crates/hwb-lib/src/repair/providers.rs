@@ -8,6 +8,7 @@ use hwb_repair::{Exceptions, Provider};
 use hwb_wheel::{Record, Wheel};
 
 use super::RepairFault;
+use crate::audit::is_wheel;
 use crate::error::{Error, ErrorKind};
 
 /// What distributions have, by the paths of their files after installation.
@@ -72,10 +73,6 @@ impl Providers {
             }
         }
     }
-}
-
-fn is_wheel(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "whl")
 }
 
 /// Where a file of a wheel is among the packages.

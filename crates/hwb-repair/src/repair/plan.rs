@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hwb_archive::zip::MemberKind;
 use hwb_ident::Digest;
 use hwb_wheel::Wheel;
+use hwb_wheel::wheel_file::Root;
 
 use super::choice::{Choice, choose};
 use super::{RepairError, Request, names, run_path, script};
@@ -12,6 +13,7 @@ use crate::code::{Accepted, Code, Lack, is_libpython};
 use crate::elf::edit::Edits;
 use crate::object::Object;
 use crate::sysroot::{Library, Sysroot};
+use crate::wheel::purelib;
 
 /// What follows the name of the distribution in the name of the folder of libraries.
 pub const SUFFIX: &str = ".libs";
@@ -74,7 +76,8 @@ impl Plan {
         let Some(accepted) = code.accept(sysroot, &request.exceptions) else {
             return Ok(Self::untouched(wheel));
         };
-        if let Some(object) = accepted.members().find(|object| is_sent_to_purelib(&object.path)) {
+        if let Some(object) = accepted.members().find(|object| purelib(&object.path, Root::Platlib).is_some())
+        {
             return Err(RepairError::Purelib(object.path.clone()));
         }
         let distribution = distribution(&wheel.filename().to_string());
@@ -238,10 +241,6 @@ fn renamed(filename: &str, platforms: &BTreeSet<String>) -> String {
     let rest = stem.rsplit_once('-').map_or(stem, |(rest, _)| rest);
     let platforms: Vec<&str> = platforms.iter().map(String::as_str).collect();
     format!("{rest}-{}.whl", platforms.join("."))
-}
-
-fn is_sent_to_purelib(path: &str) -> bool {
-    matches!(path.split('/').collect::<Vec<_>>().as_slice(), [data, "purelib", _, ..] if data.ends_with(".data"))
 }
 
 /// Whether a file is not installed among the packages.

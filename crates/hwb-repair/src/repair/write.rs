@@ -8,6 +8,7 @@ use std::num::NonZero;
 use hwb_archive::Executable;
 use hwb_archive::zip::{Level, Member, Packed};
 use hwb_ident::{ArchivePath, Digest, Timestamp};
+use hwb_wheel::wheel::executable;
 use hwb_wheel::wheel_file::Root;
 use hwb_wheel::{Part, Wheel, assemble};
 
@@ -178,10 +179,6 @@ fn supplied(graft: &Graft, supplies: Supplies<'_>) -> Result<Vec<u8>, RepairErro
     } else {
         Err(RepairError::Changed(graft.source.clone()))
     }
-}
-
-fn executable(member: &Member) -> Executable {
-    Executable::of_mode(member.unix_mode.unwrap_or(0))
 }
 
 fn changed(path: &str, bytes: Vec<u8>, edits: &Edits, how: Strip) -> Result<Vec<u8>, RepairError> {

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use hwb_lib::repair::{
-    self, ChangeReport, Execution, PlatformTags, RepairFailure, RepairOutcome, RepairReport, RepairRequest,
-    Strip,
+    self, ChangeReport, Execution, RepairFailure, RepairOutcome, RepairReport, RepairRequest, Strip, Tags,
 };
 use hwb_lib::{Ambient, Error};
 
@@ -55,7 +54,7 @@ fn request(ambient: &Ambient, arguments: &RepairArguments) -> RepairRequest {
         wheels: all(&arguments.wheels),
         out_dir: absolute(&arguments.out_dir),
         platform: (arguments.plat != "auto").then(|| arguments.plat.clone()),
-        platform_tags: if arguments.only_plat { PlatformTags::OnlyAsked } else { PlatformTags::Deserved },
+        platform_tags: if arguments.only_plat { Tags::OnlyAsked } else { Tags::Deserved },
         exclude: arguments.exclude.clone(),
         include: arguments.include.clone(),
         lib_dirs: all(&arguments.lib_dir),

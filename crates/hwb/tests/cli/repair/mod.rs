@@ -388,7 +388,7 @@ fn what_makes_no_sense_is_refused() {
     assert_snapshot!(odd, @r"
     exit: 3
     --- stderr
-    error: `SOURCE_DATE_EPOCH` cannot be used
+    error: the variable `SOURCE_DATE_EPOCH` is not a time
       caused by: `now` is not a whole number of seconds since 1970-01-01
     ");
     assert!(wheelhouse(&context).is_empty());
