@@ -33,4 +33,5 @@ pub use self::ambient::Ambient;
 pub use self::error::{Error, ErrorKind};
 pub use self::event::Event;
 pub use hwb_sandbox::helper::{HELPER_ARGUMENT, helper_main};
+pub use hwb_sandbox::memory::give_back_early;
 pub use hwb_sandbox::{Cancel, signals};

@@ -16,6 +16,7 @@
 //! - [`host_process`]: the strategy behind isolation `none` and `venv`.
 //! - [`helper`]: what stands between hwb and a command: namespaces, mounts, and the end of all descendants.
 //! - [`host`]: trusted programs.
+//! - [`memory`]: how hwb's own process gives memory back.
 //!
 //! The calls that the compiler cannot check stand in the private module `os`, one in each function.
 
@@ -23,6 +24,7 @@ pub mod cancel;
 pub mod helper;
 pub mod host;
 pub mod host_process;
+pub mod memory;
 pub mod session;
 pub mod signals;
 pub mod spec;

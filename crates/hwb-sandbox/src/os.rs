@@ -223,3 +223,11 @@ extern "C" fn wake_up(_signal: i32) {
     // No `errno` is touched: the call is made without the C library.
     let _full = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
 }
+
+/// Makes the allocator give allocations of so many bytes and more back to the system as soon as they are free.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "a setting of the C library")]
+pub(crate) fn return_allocations(least: i32) {
+    // SAFETY: it takes numbers, and changes how memory is found for later allocations only.
+    let _is_done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, least) };
+}

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     if let Some(arguments) = ambient::helper_arguments() {
         return hwb_lib::helper_main(arguments);
     }
+    hwb_lib::give_back_early();
     let cli = Cli::parse();
     cli.global.color.choose();
     let output = cli.global.output();
