@@ -1,6 +1,6 @@
 //! Which packages of a system its libraries were installed by, from the databases that dpkg and apk keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hwb_repair::repair::{Package, PackageKind};
@@ -29,15 +29,15 @@ fn names(file: &str) -> [&str; 2] {
 fn dpkg(root: &Path, distribution: &str, files: &[String]) -> BTreeMap<String, Package> {
     let folder = root.join("var/lib/dpkg/info");
     let lists = fs_err::read_dir(&folder).into_iter().flatten().flatten();
+    let wanted: BTreeMap<&str, &String> =
+        files.iter().flat_map(|file| names(file).map(|name| (name, file))).collect();
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for list in lists.map(|entry| entry.path()) {
         let name = list.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(package) = name.strip_suffix(".list") else { continue };
         let text = fs_err::read_to_string(&list).unwrap_or_default();
-        for file in files {
-            if text.lines().any(|line| names(file).contains(&line)) {
-                found.insert(file.clone(), package.split(':').next().unwrap_or(package).to_owned());
-            }
+        for file in text.lines().filter_map(|line| wanted.get(line)) {
+            found.insert((*file).clone(), package.split(':').next().unwrap_or(package).to_owned());
         }
     }
     if found.is_empty() {
@@ -47,9 +47,11 @@ fn dpkg(root: &Path, distribution: &str, files: &[String]) -> BTreeMap<String, P
     let field = |stanza: &str, key: &str| {
         stanza.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
     };
-    let versions: BTreeMap<String, String> = status
-        .split("\n\n")
-        .filter_map(|stanza| Some((field(stanza, "Package:")?, field(stanza, "Version:")?)))
+    let owners: BTreeSet<&String> = found.values().collect();
+    let stanzas = status.split("\n\n").filter_map(|stanza| Some((stanza, field(stanza, "Package:")?)));
+    let versions: BTreeMap<String, String> = stanzas
+        .filter(|(_, name)| owners.contains(name))
+        .filter_map(|(stanza, name)| Some((name, field(stanza, "Version:")?)))
         .collect();
     let package = |(file, name): (String, String)| {
         let version = versions.get(&name)?.clone();
