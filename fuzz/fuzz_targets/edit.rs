@@ -48,16 +48,16 @@ fuzz_target!(|input: &[u8]| {
     let Some((choice, file)) = input.split_first() else { return };
     stripped(file);
     let edits = edits(*choice);
-    let Ok(new) = edit(file, &edits) else { return };
+    let Ok(new) = edit(file.to_vec(), &edits) else { return };
     // The strings are copied, and what was behind the program headers may be.
     assert!(new.len() <= 2 * file.len() + 4096);
-    if matches!(new, Cow::Owned(_)) {
+    if new != file {
         let elf = Elf::parse(&new).expect("what was edited can be read");
         assert!(edits.soname.as_deref().is_none_or(|name| elf.soname == Some(name)));
         assert!(edits.interpreter.as_deref().is_none_or(|path| elf.interpreter == Some(path)));
         assert!(elf.needed.iter().all(|name| edits.needed.get(*name) != Some(&None)));
     }
-    let again = edit(&new, &edits).expect("what was edited can be edited");
-    assert!(matches!(again, Cow::Borrowed(_)), "the same edits change it twice");
+    let again = edit(new.clone(), &edits).expect("what was edited can be edited");
+    assert!(again == new, "the same edits change it twice");
     stripped(&new);
 });

@@ -2,7 +2,6 @@
 //! [rpath PATH] [runpath PATH] [no-path] [interpreter PATH] [strip]`, each as often as wanted. What is stripped is
 //! stripped first.
 
-use std::borrow::Cow;
 use std::process::ExitCode;
 
 use hwb_repair::elf::edit::{EditError, Edits, RunPathEdit, edit};
@@ -64,9 +63,9 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Edits, Debug), S
     Ok((edits, debug))
 }
 
-fn apply<'a>(file: &'a [u8], edits: &Edits, debug: Debug) -> Result<Cow<'a, [u8]>, EditError> {
+fn apply(file: &[u8], edits: &Edits, debug: Debug) -> Result<Vec<u8>, EditError> {
     match debug {
-        Debug::Keep => edit(file, edits),
-        Debug::Strip => Ok(Cow::Owned(edit(&strip(file)?, edits)?.into_owned())),
+        Debug::Keep => edit(file.to_vec(), edits),
+        Debug::Strip => edit(strip(file)?.into_owned(), edits),
     }
 }

@@ -16,6 +16,7 @@ use crate::elf::{ElfError, MAGIC};
 use crate::object::{HEAD, Object, is_native};
 use crate::parallel::in_parallel;
 use crate::policy::Libc;
+use crate::repair::Plan;
 use crate::walk::{External, external_libraries, folders_outside};
 
 /// Why a wheel cannot be audited.
@@ -59,9 +60,8 @@ pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Resu
 ///
 /// If it is for another system, or has native code that cannot be read.
 pub fn read_code(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Code, AuditError> {
-    let claim = claim(wheel)?;
+    let claim = claim(&wheel.filename_tags().platforms())?;
     let (objects, recorded): (Vec<_>, Vec<_>) = read_all(wheel, threads)?.into_iter().unzip();
-    let external = external_libraries(&objects);
     let there: BTreeSet<&ArchivePath> = wheel.files().map(|member| &member.path).collect();
     let absent = wheel.record().rows.iter().filter(|row| !there.contains(&row.path));
     let absent = absent.map(|row| Note::OnlyInRecord(row.path.to_string()));
@@ -72,8 +72,26 @@ pub fn read_code(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Code, Aud
     });
     let notes = leaving.chain(misplaced).chain(recorded.into_iter().flatten()).chain(absent).collect();
     let is_empty = objects.is_empty();
-    let code = Code::new(objects, external, claim, notes);
+    let code = together(objects, claim, notes);
     if is_empty || code.has_machine() { Ok(code) } else { Err(AuditError::NoMachine) }
+}
+
+/// The code of a wheel after a repair, which changed some files and brought others along.
+pub(crate) fn repaired(
+    before: &Code,
+    plan: &Plan,
+    changed: impl IntoIterator<Item = Object>,
+) -> Result<Code, AuditError> {
+    let platforms = plan.platforms.iter().map(String::as_str).collect();
+    let kept = before.objects.iter().filter(|object| !plan.edits.contains_key(&object.path)).cloned();
+    let mut objects = kept.chain(changed).collect::<Vec<_>>();
+    objects.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(together(objects, claim(&platforms)?, Vec::new()))
+}
+
+fn together(objects: Vec<Object>, claim: Claim, notes: Vec<Note>) -> Code {
+    let external = external_libraries(&objects);
+    Code::new(objects, external, claim, notes)
 }
 
 /// Whether a file looks for libraries outside of the wheel.
@@ -91,9 +109,8 @@ pub(crate) fn purelib(path: &str, root: Root) -> Option<Purelib> {
     }
 }
 
-/// What the file name says of the platform.
-fn claim(wheel: &Wheel<'_>) -> Result<Claim, AuditError> {
-    let platforms = wheel.filename_tags().platforms();
+/// What the platform tags say.
+fn claim(platforms: &BTreeSet<&str>) -> Result<Claim, AuditError> {
     let is_known = |platform: &str| {
         let families = ["linux_", "manylinux", "musllinux"];
         platform == "any" || families.iter().any(|family| platform.starts_with(family))

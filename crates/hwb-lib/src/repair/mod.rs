@@ -11,10 +11,10 @@ use globset::Glob;
 use hwb_archive::zip::Level;
 use hwb_ident::{Digest, Timestamp};
 use hwb_repair::repair::plan::SUFFIX;
-use hwb_repair::repair::write::write;
+use hwb_repair::repair::write::{Repaired, write};
 use hwb_repair::repair::{Finish, Graft, Package, Plan, Platform, RepairError, Request, Supplies};
 pub use hwb_repair::repair::{Strip, Tags};
-use hwb_repair::{AuditError, Code, Exceptions, Sysroot, read_code, read_wheel};
+use hwb_repair::{Code, Exceptions, Sysroot, read_code};
 use hwb_store::FsError;
 use hwb_wheel::{Wheel, WheelError};
 
@@ -113,8 +113,6 @@ enum RepairFault {
     Include(String),
     #[error("the repaired wheel `{file}` would not deserve {tag}")]
     Undeserved { file: String, tag: String },
-    #[error("the repaired wheel `{file}` cannot be read again")]
-    Unreadable { file: String, source: AuditError },
 }
 
 /// What all wheels of a request share.
@@ -261,12 +259,12 @@ impl Workshop<'_> {
         }
         let packages = self.packages(&plan);
         let bytes = if plan.tag.is_some() {
-            let made = self.write(&wheel, &plan, &packages).map_err(refused)?;
+            let repaired = self.write((&wheel, &code), &plan, &packages).map_err(refused)?;
             let mut exceptions = request.exceptions;
             // Where it lies is not to be seen in the wheel alone.
             sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
-            self.look_again(&plan, &made, &exceptions)?;
-            made
+            look_again(&plan, &repaired.code, &exceptions)?;
+            repaired.bytes
         } else {
             bytes.to_vec()
         };
@@ -306,10 +304,10 @@ impl Workshop<'_> {
 
     fn write(
         &self,
-        wheel: &Wheel<'_>,
+        (wheel, code): (&Wheel<'_>, &Code),
         plan: &Plan,
         packages: &BTreeMap<String, Package>,
-    ) -> Result<Vec<u8>, RepairError> {
+    ) -> Result<Repaired, RepairError> {
         let sources = plan.grafts.iter().map(|graft| graft.source.as_str());
         let places: BTreeMap<&str, PathBuf> =
             sources.filter_map(|source| Some((source, self.system.place(source)?))).collect();
@@ -317,23 +315,7 @@ impl Workshop<'_> {
             let place = places.get(graft.source.as_str());
             fs_err::read(place.map_or(Path::new(&graft.source), PathBuf::as_path))
         };
-        write(wheel, plan, Supplies { read: &read, packages }, &self.finish(wheel))
-    }
-
-    /// Audits what was made: it deserves its tag, or it is not written.
-    fn look_again(&self, plan: &Plan, made: &[u8], exceptions: &Exceptions) -> Result<(), Error> {
-        let file = || plan.filename.clone();
-        let failed = |fault| Error::new(ErrorKind::Internal, fault);
-        let code: Code = read_wheel(&plan.filename, made, self.threads)
-            .map_err(|source| failed(RepairFault::Unreadable { file: file(), source }))?;
-        let audit = code.audit(&Sysroot::default(), exceptions);
-        let is_reached = |tag: &String| {
-            audit.policies.iter().any(|policy| policy.tag == *tag && policy.blockers.is_empty())
-        };
-        match plan.tag.iter().find(|tag| !is_reached(tag)) {
-            Some(tag) => Err(failed(RepairFault::Undeserved { file: file(), tag: tag.clone() })),
-            None => Ok(()),
-        }
+        write(wheel, code, plan, Supplies { read: &read, packages }, &self.finish(wheel))
     }
 
     fn publish(&self, made: Made) -> Result<RepairReport, Error> {
@@ -348,6 +330,18 @@ impl Workshop<'_> {
         hwb_store::fs::write_atomic(&path, &bytes).map_err(failed)?;
         report.path = Some(path);
         Ok(report)
+    }
+}
+
+/// Audits what was made: it deserves its tag, or it is not written.
+fn look_again(plan: &Plan, code: &Code, exceptions: &Exceptions) -> Result<(), Error> {
+    let audit = code.audit(&Sysroot::default(), exceptions);
+    let is_reached =
+        |tag: &String| audit.policies.iter().any(|policy| policy.tag == *tag && policy.blockers.is_empty());
+    let fault = |tag: &String| RepairFault::Undeserved { file: plan.filename.clone(), tag: tag.clone() };
+    match plan.tag.iter().find(|tag| !is_reached(tag)) {
+        Some(tag) => Err(Error::new(ErrorKind::Internal, fault(tag))),
+        None => Ok(()),
     }
 }
 

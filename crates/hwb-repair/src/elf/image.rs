@@ -85,12 +85,11 @@ pub(super) const fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
 
 impl Image {
     /// Reads a file; everything that its tables name must lie in it.
-    pub(super) fn read(file: &[u8]) -> Result<Self, EditError> {
-        let tables = Self::tables(file)?;
-        // With room for what is added: a file that has to move for it is in memory three times.
-        let mut bytes = Vec::with_capacity(file.len() + file.len() / 4 + ROOM);
-        bytes.extend_from_slice(file);
-        Ok(Self { bytes, ..tables })
+    pub(super) fn read(mut file: Vec<u8>) -> Result<Self, EditError> {
+        let tables = Self::tables(&file)?;
+        // Room for what is added, lest the file be in memory twice while it grows.
+        file.reserve_exact(file.len() / 4 + ROOM);
+        Ok(Self { bytes: file, ..tables })
     }
 
     /// Reads both tables alone, as [`Image::read`] does, without the bytes.

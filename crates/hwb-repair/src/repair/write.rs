@@ -1,6 +1,5 @@
 //! The new wheel: what changes is changed and packed by several threads, what does not keeps its packed bytes.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZero;
@@ -14,10 +13,13 @@ use hwb_wheel::{Part, Wheel, assemble};
 
 use super::plan::{Graft, Plan};
 use super::{RepairError, sbom, script};
+use crate::code::Code;
 use crate::elf::edit::{Edits, edit};
 use crate::elf::strip::strip;
+use crate::object::Object;
 use crate::parallel::in_parallel;
 use crate::repair::sbom::Package;
+use crate::wheel::{AuditError, repaired};
 
 /// How a wheel is written.
 #[derive(Debug, Clone, Copy)]
@@ -64,23 +66,35 @@ enum Job<'a> {
     Make(String, Executable, Vec<u8>),
 }
 
-/// Does what a plan says.
+/// A wheel that was repaired.
+#[derive(Debug)]
+pub struct Repaired {
+    /// The new wheel.
+    pub bytes: Vec<u8>,
+    /// Its native code, read again where it changed: to be audited.
+    pub code: Code,
+}
+
+/// Does what a plan says to a wheel, whose native code is `code`.
 ///
 /// # Errors
 ///
 /// If a file cannot be read or changed, or a library is not the one that was looked at.
 pub fn write(
     wheel: &Wheel<'_>,
+    code: &Code,
     plan: &Plan,
     supplies: Supplies<'_>,
     finish: &Finish,
-) -> Result<Vec<u8>, RepairError> {
+) -> Result<Repaired, RepairError> {
     let mut jobs = jobs(wheel, plan, supplies.packages)?;
     // The longest first.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.cost()));
-    let parts = in_parallel(finish.threads, &jobs, |job| job.part(wheel, supplies, finish));
-    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(assemble(&wheel.dist_info(), parts, finish.time)?)
+    let done = in_parallel(finish.threads, &jobs, |job| job.part(wheel, supplies, finish));
+    let done = done.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (parts, objects): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    let code = repaired(code, plan, objects.into_iter().flatten())?;
+    Ok(Repaired { bytes: assemble(&wheel.dist_info(), parts, finish.time)?, code })
 }
 
 fn jobs<'a>(
@@ -145,29 +159,38 @@ impl Job<'_> {
         }
     }
 
+    /// The member, and what it is if it is native code that was not there before.
     fn part<'a>(
         &self,
         wheel: &Wheel<'a>,
         supplies: Supplies<'_>,
         finish: &Finish,
-    ) -> Result<Part<'a>, RepairError> {
+    ) -> Result<(Part<'a>, Option<Object>), RepairError> {
         let read = |member: &Member| wheel.archive().read(member);
         match self {
-            Self::Keep(member) => Ok(Part::kept(wheel, member, Digest::of(&read(member)?))?),
+            Self::Keep(member) => Ok((Part::kept(wheel, member, Digest::of(&read(member)?))?, None)),
             Self::Change(member, path, edits) => {
                 let executable =
                     if *path == member.path.as_str() { executable(member) } else { Executable::Yes };
                 let changed = changed(member.path.as_str(), read(member)?, edits, finish.strip)?;
-                made(path, executable, &changed, finish.level)
+                Ok((made(path, executable, &changed, finish.level)?, Some(object(path, &changed)?)))
             }
             Self::Graft(graft) => {
                 let bytes = supplied(graft, supplies)?;
                 let changed = changed(&graft.source, bytes, &graft.edits, finish.strip)?;
-                made(&graft.path, Executable::Yes, &changed, finish.level)
+                let object = object(&graft.path, &changed)?;
+                Ok((made(&graft.path, Executable::Yes, &changed, finish.level)?, Some(object)))
             }
-            Self::Make(path, executable, contents) => made(path, *executable, contents, finish.level),
+            Self::Make(path, executable, contents) => {
+                Ok((made(path, *executable, contents, finish.level)?, None))
+            }
         }
     }
+}
+
+/// What a file is, once it has changed.
+fn object(path: &str, contents: &[u8]) -> Result<Object, AuditError> {
+    Object::read(path, contents).map_err(|source| AuditError::Elf { path: path.to_owned(), source })
 }
 
 /// Reads a library; it must be the one that was looked at.
@@ -185,17 +208,9 @@ fn changed(path: &str, bytes: Vec<u8>, edits: &Edits, how: Strip) -> Result<Vec<
     let fault = |source| RepairError::Edit { path: path.to_owned(), source };
     let bytes = match how {
         Strip::No => bytes,
-        Strip::Changed => replaced(strip(&bytes).map_err(fault)?).unwrap_or(bytes),
+        Strip::Changed => strip(&bytes).map_err(fault)?.into_owned(),
     };
-    Ok(replaced(edit(&bytes, edits).map_err(fault)?).unwrap_or(bytes))
-}
-
-/// What is new; `None` if it is what was there, so that no second copy is made of that.
-fn replaced(after: Cow<'_, [u8]>) -> Option<Vec<u8>> {
-    match after {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(after) => Some(after),
-    }
+    edit(bytes, edits).map_err(fault)
 }
 
 fn made(
@@ -236,7 +251,8 @@ mod tests {
         let (read, packages) = (|_: &Graft| Ok(supplied.to_vec()), BTreeMap::new());
         let supplies = Supplies { read: &read, packages: &packages };
         let (time, level) = (Timestamp::ZIP_EPOCH, Level::default());
-        write(&wheel, &plan, supplies, &Finish { time, level, strip: Strip::No, threads: ONE })
+        let finish = Finish { time, level, strip: Strip::No, threads: ONE };
+        write(&wheel, &code, &plan, supplies, &finish).map(|repaired| repaired.bytes)
     }
 
     fn forge() -> Forge {

@@ -25,12 +25,12 @@ impl Faulty {
 
     /// A field of a section header: 1 is the strings, 2 the symbols, 3 the dynamic section.
     fn section(self, number: usize, field: usize, value: u64) -> Self {
-        let table = Image::read(&self.0).unwrap().section_table;
+        let table = Image::read(self.0.clone()).unwrap().section_table;
         self.put(usize::try_from(table).unwrap() + 64 * number + field, 8, value)
     }
 
     fn place_of(&self, tag: u64) -> usize {
-        let image = Image::read(&self.0).unwrap();
+        let image = Image::read(self.0.clone()).unwrap();
         let entries = Entries::read(&image).unwrap();
         let number = entries.list.iter().position(|(of, _)| *of == tag).unwrap();
         usize::try_from(entries.place.start).unwrap() + 16 * number
@@ -49,7 +49,7 @@ impl Faulty {
 
     /// A field of what is needed of a library, or of the version behind it.
     fn need(self, field: usize, width: usize, value: u64) -> Self {
-        let image = Image::read(&self.0).unwrap();
+        let image = Image::read(self.0.clone()).unwrap();
         let needs = image.sections.iter().find(|section| section.kind == versions::SHT_VERNEED).unwrap();
         self.put(usize::try_from(needs.offset).unwrap() + field, width, value)
     }
@@ -66,7 +66,7 @@ fn check(file: Faulty, expect: &str) {
         ("remove", "libc.so.6"),
         ("rpath", "/a"),
     ]);
-    let said = match edit(&file.0, &all).map(|_| ()) {
+    let said = match edit(file.0, &all).map(|_| ()) {
         Ok(()) => "nothing".to_owned(),
         Err(EditError::Read(error)) => error.to_string(),
         Err(error) => error.to_string(),
@@ -139,7 +139,7 @@ fn the_dynamic_section_contradicts_the_file() {
     let crowd = (0..1025).fold(Forge::new(), |forge, _| forge.entry(1, 0));
     check(Faulty(crowd.build()), "it has more than 1024 needed libraries");
     // Something else lies where the strings are.
-    let address = Image::read(&Faulty::new().0).unwrap().segments[1].address;
+    let address = Image::read(Faulty::new().0).unwrap().segments[1].address;
     check(Faulty::new().entry(dynamic::STRTAB, address), "its needed library is not UTF-8");
 }
 
@@ -171,7 +171,7 @@ fn sections_contradict_the_file() {
 #[test]
 fn refuses_what_cannot_be_kept_right() {
     let check = |file: &[u8], words: &[(&str, &str)], expect: EditError| {
-        assert_eq!(edit(file, &edits(words)).map(|_| ()), Err(expect), "{words:?}");
+        assert_eq!(edit(file.to_vec(), &edits(words)).map(|_| ()), Err(expect), "{words:?}");
     };
     let file = Faulty::new().0;
     check(&file, &[("loader", "/lib/ld.so")], EditError::NoInterpreter);

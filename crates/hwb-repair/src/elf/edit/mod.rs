@@ -3,8 +3,9 @@
 //! What fits is written over what was there. Where a text is new, the string table goes into a segment at the end of
 //! the file (`layout`), and a place for the header of that segment is found (`room`).
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+
+use hwb_ident::{Digest, Hasher};
 
 use self::dynamic::Entries;
 use self::layout::Part;
@@ -13,7 +14,7 @@ use self::versions::{Change, VersionNeeds};
 use super::image::{Image, SHT_DYNSYM};
 use super::reader::Text;
 use super::symbols::SymbolTable;
-use super::{Dynamic, Elf, ElfError, MOST_VERSIONS, PT_INTERP, file_offset};
+use super::{Dynamic, Elf, ElfError, MOST_VERSIONS, PT_INTERP, VersionName, VersionNeed, file_offset};
 
 mod dynamic;
 mod layout;
@@ -80,7 +81,7 @@ pub enum EditError {
     Text(String),
 }
 
-/// The file with the edits; the same bytes, borrowed, if they change nothing.
+/// The file with the edits; the same bytes if they change nothing. It is changed where it is: a library may be large.
 ///
 /// Versions that are needed of a library follow its name. A run path that is removed or replaced is no longer readable
 /// in the file. Only what the loader looks at is relied on; section headers and symbols follow.
@@ -90,12 +91,12 @@ pub enum EditError {
 /// # Errors
 ///
 /// If the file is malformed or linked statically, if a text cannot be written, or if there is no room for it.
-pub fn edit<'a>(file: &'a [u8], edits: &Edits) -> Result<Cow<'a, [u8]>, EditError> {
+pub fn edit(file: Vec<u8>, edits: &Edits) -> Result<Vec<u8>, EditError> {
     if *edits == Edits::default() {
-        return Ok(Cow::Borrowed(file));
+        return Ok(file);
     }
     edits.check()?;
-    let before = Elf::parse(file)?;
+    let expected = Facts::expected(&Elf::parse(&file)?, edits);
     let mut image = Image::read(file)?;
     let mut entries = Entries::read(&image)?;
     let mut strings = Strings::read(&image, &entries)?;
@@ -124,11 +125,8 @@ pub fn edit<'a>(file: &'a [u8], edits: &Edits) -> Result<Cow<'a, [u8]>, EditErro
             image.write_tables()?;
         }
     }
-    if image.bytes == file {
-        return Ok(Cow::Borrowed(file));
-    }
-    confirm(&before, &image.bytes, edits)?;
-    Ok(Cow::Owned(image.bytes))
+    confirm(&expected, &image.bytes)?;
+    Ok(image.bytes)
 }
 
 impl Edits {
@@ -302,30 +300,74 @@ fn symbol_count(image: &Image) -> Result<u64, EditError> {
 
 /// Reads the result again. A file whose parts lie over each other in ways that nobody foresaw must give an error and no
 /// broken file.
-fn confirm(before: &Elf<'_>, file: &[u8], edits: &Edits) -> Result<(), EditError> {
-    let broken = Err(EditError::Malformed("layout"));
-    let (Ok(after), Ok(_)) = (Elf::parse(file), Image::tables(file)) else { return broken };
-    let mut needed = before.needed.iter().filter_map(|name| edits.renamed(name)).collect::<Vec<_>>();
-    for name in &edits.add_needed {
-        if !needed.contains(&name.as_str()) {
-            needed.push(name);
+fn confirm(expected: &Facts, file: &[u8]) -> Result<(), EditError> {
+    let is_right = match (Elf::parse(file), Image::tables(file)) {
+        (Ok(after), Ok(_)) => Facts::of(&after) == *expected,
+        (Err(_), _) | (_, Err(_)) => false,
+    };
+    if is_right { Ok(()) } else { Err(EditError::Malformed("layout")) }
+}
+
+/// What is to be read in a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    soname: Option<String>,
+    needed: Vec<String>,
+    rpath: Option<String>,
+    runpath: Option<String>,
+    interpreter: Option<String>,
+    /// By library, each with its number.
+    versions: Vec<(String, Vec<(String, u16)>)>,
+    /// Of the names of all symbols.
+    symbols: Digest,
+}
+
+impl Facts {
+    fn of(elf: &Elf<'_>) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let version = |version: &VersionName<'_>| (version.name.to_owned(), version.index);
+        let need = |need: &VersionNeed<'_>| {
+            (need.library.to_owned(), need.versions.iter().map(version).collect::<Vec<_>>())
+        };
+        let mut symbols = Hasher::new();
+        for symbol in elf.symbols() {
+            symbols.update(symbol.name);
+            symbols.update(&[0]);
+        }
+        Self {
+            soname: owned(elf.soname),
+            needed: elf.needed.iter().map(|name| (*name).to_owned()).collect(),
+            rpath: owned(elf.rpath),
+            runpath: owned(elf.runpath),
+            interpreter: owned(elf.interpreter),
+            versions: elf.versions.iter().map(need).collect(),
+            symbols: symbols.finish(),
         }
     }
-    let paths = match &edits.run_path {
-        RunPathEdit::Keep => (before.rpath, before.runpath),
-        RunPathEdit::Remove => (None, None),
-        RunPathEdit::Rpath(path) => (Some(path.as_str()), None),
-        RunPathEdit::Runpath(path) => (None, Some(path.as_str())),
-    };
-    let versions =
-        before.versions.iter().filter_map(|need| Some((edits.renamed(need.library)?, &need.versions)));
-    let is_right = after.needed == needed
-        && after.soname == edits.soname.as_deref().or(before.soname)
-        && (after.rpath, after.runpath) == paths
-        && after.interpreter == edits.interpreter.as_deref().or(before.interpreter)
-        && versions.eq(after.versions.iter().map(|need| (need.library, &need.versions)))
-        && before.symbols().map(|symbol| symbol.name).eq(after.symbols().map(|symbol| symbol.name));
-    if is_right { Ok(()) } else { broken }
+
+    /// Those of the file that `before` is to become.
+    fn expected(before: &Elf<'_>, edits: &Edits) -> Self {
+        let mut facts = Self::of(before);
+        let rename = |name: String| edits.renamed(&name).map(str::to_owned);
+        facts.needed = facts.needed.into_iter().filter_map(rename).collect();
+        for name in &edits.add_needed {
+            if !facts.needed.contains(name) {
+                facts.needed.push(name.clone());
+            }
+        }
+        let versions = facts.versions.into_iter();
+        facts.versions =
+            versions.filter_map(|(library, versions)| Some((rename(library)?, versions))).collect();
+        facts.soname = edits.soname.clone().or(facts.soname);
+        facts.interpreter = edits.interpreter.clone().or(facts.interpreter);
+        (facts.rpath, facts.runpath) = match &edits.run_path {
+            RunPathEdit::Keep => (facts.rpath, facts.runpath),
+            RunPathEdit::Remove => (None, None),
+            RunPathEdit::Rpath(path) => (Some(path.clone()), None),
+            RunPathEdit::Runpath(path) => (None, Some(path.clone())),
+        };
+        facts
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub fn strip(file: &[u8]) -> Result<Cow<'_, [u8]>, EditError> {
     if Head::parse(file).ok_or(ElfError::NotElf)?.kind != Kind::Loadable {
         return Ok(Cow::Borrowed(file));
     }
-    let mut image = Image::read(file)?;
+    let mut image = Image::read(file.to_vec())?;
     let kept = kept(&image)?;
     if kept.len() == image.sections.len() {
         return Ok(Cow::Borrowed(file));
@@ -61,11 +61,11 @@ pub fn strip(file: &[u8]) -> Result<Cow<'_, [u8]>, EditError> {
     append_sections(&mut image, &old, inside)?;
     append_names(&mut image, &old)?;
     // Where sections lie over each other, one has the bytes of another now.
-    let again = Image::read(&image.bytes)?;
+    let again = Image::read(image.bytes)?;
     if self::kept(&again)?.len() != again.sections.len() {
         return Err(EditError::Malformed("layout"));
     }
-    Ok(Cow::Owned(image.bytes))
+    Ok(Cow::Owned(again.bytes))
 }
 
 /// The sections that stay, by their old numbers, with their new ones.

@@ -22,7 +22,7 @@ fn forges() -> [(&'static str, Forge); 6] {
 }
 
 fn names(file: &[u8]) -> String {
-    let image = Image::read(file).unwrap();
+    let image = Image::read(file.to_vec()).unwrap();
     let names =
         image.sections.iter().map(|section| String::from_utf8_lossy(name(&image, section)).into_owned());
     names.collect::<Vec<_>>().join(" ")
@@ -52,12 +52,12 @@ fn can_be_edited_before_and_after() {
     let edits = Edits { soname: Some("a-new-name.so".to_owned()), ..Edits::default() };
     for (what, forge) in forges() {
         let file = forge.build();
-        let first = strip(&edit(&file, &edits).unwrap()).unwrap().into_owned();
-        let last = edit(&strip(&file).unwrap(), &edits).unwrap().into_owned();
+        let first = strip(&edit(file.clone(), &edits).unwrap()).unwrap().into_owned();
+        let last = edit(strip(&file).unwrap().into_owned(), &edits).unwrap();
         for new in [&first, &last] {
             assert_eq!(Elf::parse(new).unwrap().soname, Some("a-new-name.so"), "{what}");
             assert_eq!(names(new), names(&strip(&file).unwrap()), "{what}");
-            assert!(matches!(edit(new, &edits), Ok(Cow::Borrowed(_))), "{what}");
+            assert_eq!(edit(new.clone(), &edits).as_ref(), Ok(new), "{what}");
             assert!(!new.windows(8).any(|bytes| bytes == [7; 8]), "{what}");
         }
     }
