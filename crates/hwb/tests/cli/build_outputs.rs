@@ -182,6 +182,21 @@ fn a_wheel_is_repaired_as_it_is_built() {
     assert!(!context.work().join("dist").exists());
 }
 
+#[test]
+fn a_repair_keeps_the_time_of_the_build() {
+    let context = context_with(&prebuilt(Elf::i686().needs("libc.so.6").build()));
+    let time = |arguments: &[&str]| {
+        let report = context.run(["build", "greeter", "--json", "-q"].iter().chain(arguments)).success().json();
+        let file = report["artifacts"][0]["file"].as_str().unwrap().to_owned();
+        // Of the first member, as MS-DOS has it.
+        fs::read(context.work().join("dist").join(file)).unwrap()[10..14].to_vec()
+    };
+    let chosen = ["--env", "SOURCE_DATE_EPOCH=1234567890"];
+    let built = time(&chosen);
+    assert_eq!(time(&[&chosen[..], &["--repair", "require"]].concat()), built);
+    assert_ne!(time(&["--repair", "require"]), built);
+}
+
 /// The project `greeter` with this code, which a compiler elsewhere made for i686.
 fn prebuilt(code: Vec<u8>) -> Project {
     greeter().module("fast.so", code).option("tag", "py3-none-linux_i686")
