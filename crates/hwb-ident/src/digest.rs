@@ -19,7 +19,36 @@ pub struct ParseDigestError {
     text: String,
 }
 
+/// Why a text is not a digest as image formats write one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseQualifiedDigestError {
+    /// It says no algorithm.
+    #[error("`{0}` is not a digest: `sha256:` and 64 hexadecimal digits")]
+    Malformed(String),
+    /// Another algorithm than the one that is checked here.
+    #[error("digests by {0} are not supported; only sha256 is")]
+    Algorithm(String),
+}
+
 impl Digest {
+    /// Parses `sha256:` and 64 lower-case digits and nothing else: what image formats and registries write, where one
+    /// content must have one name.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseQualifiedDigestError`] if the text is another one.
+    pub fn parse_qualified(text: &str) -> Result<Self, ParseQualifiedDigestError> {
+        let malformed = || ParseQualifiedDigestError::Malformed(text.to_owned());
+        let (algorithm, hex) = text.split_once(':').ok_or_else(malformed)?;
+        match algorithm {
+            "sha256" if hex.len() == 64 && !hex.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                hex.parse().map_err(|_| malformed())
+            }
+            "sha384" | "sha512" | "blake3" => Err(ParseQualifiedDigestError::Algorithm(algorithm.to_owned())),
+            _ => Err(malformed()),
+        }
+    }
+
     /// Takes the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
@@ -168,6 +197,20 @@ mod tests {
     fn refuses_what_is_no_digest() {
         for text in ["", "sha256:", "md5:00", &"g".repeat(64), &"a".repeat(63)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn image_formats_write_one_form() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(Digest::parse_qualified(&digest.to_string()), Ok(digest));
+        let error = |text: &str| Digest::parse_qualified(text).unwrap_err().to_string();
+        let other = format!("sha512:{}", "0".repeat(128));
+        assert_eq!(error(&other), "digests by sha512 are not supported; only sha256 is");
+        let upper = format!("sha256:{}", digest.hex().to_uppercase());
+        for text in ["", "sha256:", &digest.hex(), &upper, &format!("sha256:{digest}"), "md5:00", "sha256:00"]
+        {
+            assert!(error(text).ends_with("is not a digest: `sha256:` and 64 hexadecimal digits"), "{text}");
         }
     }
 }

@@ -4,19 +4,25 @@
 //! names are uv's, taken over as they are; the rest is ours:
 //!
 //! - [`digest`]: content digests, `sha256:<hex>`.
+//! - [`image`]: what images are called.
 //! - [`path`]: paths inside archives, on the host, and as a sandboxed process sees them.
+//! - [`platform`]: what machines an image is for.
 //! - [`time`]: the only clock a build sees.
 //! - [`url`]: a URL that never prints its credentials.
 //! - [`source`]: where a build starts from, as the user says it.
 
 pub mod digest;
+pub mod image;
 pub mod path;
+pub mod platform;
 pub mod source;
 pub mod time;
 pub mod url;
 
 pub use self::digest::{Digest, Hasher};
+pub use self::image::ImageReference;
 pub use self::path::{ArchivePath, GuestPath, HostPath};
+pub use self::platform::ImagePlatform;
 pub use self::source::{GitSource, PathSource, SourceSpec, UrlSource};
 pub use self::time::Timestamp;
 pub use self::url::RedactedUrl;
