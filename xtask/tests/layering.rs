@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hwb-ident", &[]),
     ("hwb-archive", &["hwb-ident"]),
     ("hwb-wheel", &["hwb-archive", "hwb-ident"]),
+    ("hwb-oci", &["hwb-archive", "hwb-ident"]),
     // Capabilities.
     ("hwb-store", &["hwb-archive", "hwb-ident"]),
     ("hwb-sandbox", &["hwb-ident"]),

@@ -1,0 +1,31 @@
+//! The formats of container images: documents, layers, layouts. Bytes in, bytes out, no disk and no clock.
+//!
+//! In reading order:
+//!
+//! - [`media`]: what some bytes are said to be.
+//! - [`descriptor`]: a pointer to bytes by their digest.
+//! - [`manifest`]: what an image is made of, and an index of images for several platforms.
+//! - [`config`]: how an image is run, and how it came about.
+//! - [`chain`]: the names of layers that lie on others.
+//!
+//! Everything read here comes from strangers. A document is read whole, within [`MAX_DOCUMENT`] bytes, and is checked
+//! before anybody sees it. A document written here is canonical: the same image gives the same bytes. Of a document
+//! that is passed on the bytes are kept, as its digest is of these.
+
+#![forbid(unsafe_code)]
+
+pub mod chain;
+pub mod config;
+pub mod descriptor;
+pub mod error;
+pub mod manifest;
+pub mod media;
+
+mod json;
+
+pub use self::config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use self::descriptor::{Descriptor, Platform};
+pub use self::error::ParseError;
+pub use self::json::MAX_DOCUMENT;
+pub use self::manifest::{Document, Index, Manifest};
+pub use self::media::{Dialect, LayerCompression, MediaType};
