@@ -11,9 +11,8 @@ use crate::decompress;
 use crate::format::{Compression, Format};
 use crate::layout::{Kind, Layout, LayoutError};
 use crate::limits::Limits;
-use crate::member::{Executable, LinkError, LinkTarget};
-use crate::tar::TarError;
-use crate::tar::read::{Entry, EntryKind, Reader};
+use crate::member::{Executable, LinkError, LinkTarget, decode_latin1};
+use crate::tar::{Entry, EntryKind, Reader, TarError};
 use crate::zip::{self, MemberKind, ZipError};
 
 /// The longest target of a symbolic link in a zip archive.
@@ -309,23 +308,22 @@ fn unpack_tar<R: Read + Seek, S: Sink>(
         let Some(path) = member_path(&entry)? else {
             continue;
         };
-        delivery.seen(entry.mtime.map(Timestamp::from_seconds));
-        match entry.kind {
+        delivery
+            .seen(entry.mtime.and_then(|time| u64::try_from(time.seconds).ok()).map(Timestamp::from_seconds));
+        let link = decode_latin1(&entry.link);
+        match &entry.kind {
             EntryKind::Directory => {
                 layout.take(&path, Kind::Directory)?;
                 delivery.directory(&path)?;
             }
             EntryKind::Symlink => {
                 layout.take(&path, Kind::Symlink)?;
-                delivery.symlink(&path, &LinkTarget::new(&path, &entry.link)?)?;
+                delivery.symlink(&path, &LinkTarget::new(&path, &link)?)?;
             }
             EntryKind::HardLink => {
-                let original =
-                    entry.link.parse().ok().filter(|target| layout.get(target) == Some(Kind::File));
-                let original: ArchivePath = original.ok_or_else(|| UnpackError::HardLink {
-                    link: path.clone(),
-                    target: entry.link.clone(),
-                })?;
+                let original = link.parse().ok().filter(|target| layout.get(target) == Some(Kind::File));
+                let original: ArchivePath = original
+                    .ok_or_else(|| UnpackError::HardLink { link: path.clone(), target: link.clone() })?;
                 // Some writers store a file's later appearance as a link to itself.
                 if original == path {
                     continue;
@@ -337,8 +335,11 @@ fn unpack_tar<R: Read + Seek, S: Sink>(
             }
             EntryKind::File => {
                 layout.take(&path, Kind::File)?;
-                let executable = Executable::of_mode(entry.mode);
-                delivery.file(&path, executable, entry.size, |buffer| reader.contents(buffer))?;
+                delivery.file(&path, executable(&entry), entry.size, |buffer| reader.contents(buffer))?;
+            }
+            special => {
+                let kind = special.describe().to_owned();
+                return Err(TarError::Kind { member: entry.display(), kind }.into());
             }
         }
     }
@@ -372,15 +373,20 @@ fn copy_hard_links<R: Read + Seek, S: Sink>(
         for path in copies {
             let mut rest = &contents[..];
             let fill = |buffer: &mut [u8]| rest.read(buffer).map_err(UnpackError::Read);
-            delivery.file(path, Executable::of_mode(entry.mode), entry.size, fill)?;
+            delivery.file(path, executable(&entry), entry.size, fill)?;
         }
     }
     Ok(())
 }
 
+/// A member without a readable mode is a plain file.
+fn executable(entry: &Entry) -> Executable {
+    Executable::of_mode(entry.mode.unwrap_or(0))
+}
+
 /// Where a member goes; `None` for the archive's own root, which `tar -C directory .` writes.
 fn member_path(entry: &Entry) -> Result<Option<ArchivePath>, UnpackError> {
-    match entry.name.parse() {
+    match entry.display().parse() {
         Ok(path) => Ok(Some(path)),
         Err(ParseArchivePathError::Empty) if entry.kind == EntryKind::Directory && !entry.name.is_empty() => {
             Ok(None)
@@ -529,7 +535,7 @@ mod tests {
         check(&[(b'S', b"a", b"", b"")], "member `a` is a sparse file");
         check(&[(b'Z', b"a", b"", b"")], "member `a` is of the unknown kind 'Z'");
         check(
-            &[(b'x', b"h", b"", b"22 GNU.sparse.major=1\n"), (b'0', b"a", b"", b"")],
+            &[(b'x', b"h", b"", b"21 GNU.sparse.size=0\n"), (b'0', b"a", b"", b"")],
             "member `a` is a sparse file",
         );
         check(

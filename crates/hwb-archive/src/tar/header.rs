@@ -15,6 +15,8 @@ pub(crate) const CHECKSUM: Range<usize> = 148..156;
 pub(crate) const TYPE: usize = 156;
 pub(crate) const LINK: Range<usize> = 157..257;
 pub(crate) const MAGIC: Range<usize> = 257..265;
+pub(crate) const DEVICE_MAJOR: Range<usize> = 329..337;
+pub(crate) const DEVICE_MINOR: Range<usize> = 337..345;
 pub(crate) const PREFIX: Range<usize> = 345..500;
 
 /// One header, not yet believed.
@@ -55,6 +57,13 @@ impl Header {
         number(&self.0[field])
     }
 
+    /// `None` if the field is no number that fits; GNU writes times before 1970 as negative ones.
+    pub(crate) fn signed(&self, field: Range<usize>) -> Option<i64> {
+        let field = &self.0[field];
+        let Some((0xff, rest)) = field.split_first() else { return i64::try_from(number(field)?).ok() };
+        rest.iter().try_fold(-1_i64, |value, &byte| value.checked_mul(256)?.checked_add(i64::from(byte)))
+    }
+
     /// The name, with its ustar prefix. In GNU's format the prefix holds times instead.
     pub(crate) fn name(&self) -> Vec<u8> {
         let name = text(&self.0[NAME]);
@@ -76,7 +85,7 @@ fn text(field: &[u8]) -> &[u8] {
 }
 
 /// Octal digits between blanks, or GNU's big-endian binary behind a set top bit; an empty field is zero.
-fn number(field: &[u8]) -> Option<u64> {
+pub(crate) fn number(field: &[u8]) -> Option<u64> {
     if let Some((&first, rest)) = field.split_first()
         && first & 0x80 != 0
     {
@@ -113,6 +122,21 @@ mod tests {
             (b"-1\0", None),
         ] {
             assert_eq!(number(field), expect, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn reads_times_before_1970() {
+        for (field, expect) in [
+            (*b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Some(-1)),
+            (*b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0", Some(-256)),
+            (*b"\xff\0\0\0\0\0\0\0\0\0\0\0", None),
+            (*b"00000000012\0", Some(10)),
+            (*b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", None),
+        ] {
+            let mut header = Header([0; BLOCK]);
+            header.0[MTIME].copy_from_slice(&field);
+            assert_eq!(header.signed(MTIME), expect, "{field:?}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! Tar archives: read as they are found in the wild (V7, ustar, GNU, pax), written in one canonical way.
 
 pub(crate) mod header;
-pub(crate) mod read;
+mod read;
+mod sparse;
 mod write;
 
-pub use self::read::TarError;
+pub use self::read::{Device, Entry, EntryKind, Reader, TarError, Time};
+pub use self::sparse::{Piece, Sparse};
 pub use self::write::{WriteError, Writer};

@@ -1,11 +1,14 @@
 //! Reading a tar archive member by member, from a stream that cannot go back.
 
+use std::fmt;
 use std::io::{self, Read};
+use std::num::ParseIntError;
 use std::ops::ControlFlow;
 
 use crate::decompress::Overflow;
 use crate::member::decode_latin1;
 use crate::tar::header::{self, BLOCK, Header};
+use crate::tar::sparse::{self, ContentsMap, Map, Progress, Sparse};
 
 /// The most that a long name or a set of extended headers may take.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -62,7 +65,10 @@ pub enum TarError {
     /// A global extended header would rename or resize every member.
     #[error("the archive sets `{0}` for all of its members at once")]
     Global(String),
-    /// A device, a pipe, a sparse file or a kind that no source distribution has.
+    /// The map of a sparse file is missing, out of order, or not of its size.
+    #[error("the sparse file `{0}` has no readable map")]
+    Sparse(String),
+    /// A kind of member that is not known, or that archives of this sort do not have.
     #[error("member `{member}` is {kind}")]
     Kind {
         /// The member.
@@ -73,28 +79,92 @@ pub enum TarError {
 }
 
 /// What a member is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file; its contents follow.
     File,
+    /// A file with holes; the contents of its pieces follow.
+    Sparse(Sparse),
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// Another name of a member that came before it.
     HardLink,
+    /// A character device.
+    Character(Device),
+    /// A block device.
+    Block(Device),
+    /// A named pipe.
+    Fifo,
 }
 
-/// One member, long names and extended headers taken in.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) link: String,
-    pub(crate) kind: EntryKind,
-    pub(crate) mode: u32,
-    pub(crate) mtime: Option<u64>,
-    /// Bytes of contents; only files have any.
-    pub(crate) size: u64,
+impl EntryKind {
+    /// The kind in words, for messages: `member x is …`.
+    pub const fn describe(&self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::Sparse(_) => "a sparse file",
+            Self::Directory => "a directory",
+            Self::Symlink => "a symbolic link",
+            Self::HardLink => "a hard link",
+            Self::Character(_) => "a character device",
+            Self::Block(_) => "a block device",
+            Self::Fifo => "a named pipe",
+        }
+    }
+}
+
+/// The number of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device {
+    /// Which driver.
+    pub major: u32,
+    /// Which of its devices.
+    pub minor: u32,
+}
+
+/// A time, with its fraction of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    pub seconds: i64,
+    /// What was rounded off.
+    pub nanoseconds: u32,
+}
+
+/// One member, long names and extended headers taken in. Nothing here is checked but that numbers are numbers.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name, byte for byte.
+    pub name: Vec<u8>,
+    /// What a link holds.
+    pub link: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its permissions; old writers put the kind in as well.
+    pub mode: Option<u32>,
+    /// The number of its owner.
+    pub uid: Option<u64>,
+    /// The number of its group.
+    pub gid: Option<u64>,
+    /// When it was last written to.
+    pub mtime: Option<Time>,
+    /// Bytes that follow in the archive; only files have any.
+    pub size: u64,
+    /// Extended attributes (`SCHILY.xattr.*`), in the order of the archive.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Entry {
+    /// The name for people.
+    pub fn display(&self) -> String {
+        decode_latin1(&self.name)
+    }
 }
 
 /// A tar archive being read.
-pub(crate) struct Reader<R> {
+pub struct Reader<R> {
     input: R,
     position: u64,
     /// Contents of the current member not read yet, then the zeros that fill its last block.
@@ -103,23 +173,37 @@ pub(crate) struct Reader<R> {
     within: String,
 }
 
+impl<R> fmt::Debug for Reader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("position", &self.position).field("within", &self.within).finish()
+    }
+}
+
 /// What extended headers say about the member that follows.
 #[derive(Debug, Default)]
 struct Extensions {
-    name: Option<String>,
-    link: Option<String>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
     size: Option<u64>,
-    mtime: Option<u64>,
-    sparse: bool,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime: Option<Time>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    sparse: sparse::Records,
 }
 
 impl<R: Read> Reader<R> {
-    pub(crate) const fn new(input: R) -> Self {
+    /// Starts to read an archive that is not compressed.
+    pub const fn new(input: R) -> Self {
         Self { input, position: 0, left: 0, padding: 0, within: String::new() }
     }
 
     /// The next member; its contents can be read until this is called again. `None` at the end.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
+    ///
+    /// # Errors
+    ///
+    /// If the archive cannot be read, or is none.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_contents()?;
@@ -133,7 +217,11 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads what is left of the stream behind the last member, so that its checksums are checked.
-    pub(crate) fn drain(&mut self) -> Result<(), TarError> {
+    ///
+    /// # Errors
+    ///
+    /// If the stream cannot be read.
+    pub fn drain(&mut self) -> Result<(), TarError> {
         self.left = u64::MAX;
         self.padding = 0;
         "what follows the last member".clone_into(&mut self.within);
@@ -166,7 +254,7 @@ impl<R: Read> Reader<R> {
         header: &Header,
         extensions: &mut Extensions,
     ) -> Result<ControlFlow<Entry>, TarError> {
-        let own_name = decode_latin1(&header.name());
+        let own_name = header.name();
         match header.kind() {
             b'L' => extensions.name = Some(self.long_name(header, &own_name)?),
             b'K' => extensions.link = Some(self.long_name(header, &own_name)?),
@@ -174,15 +262,15 @@ impl<R: Read> Reader<R> {
                 let position = self.position;
                 let records = self.extension(header, &own_name)?;
                 for (key, value) in pax_records(&records).ok_or(TarError::Pax { position })? {
-                    extensions.set(&key, value).ok_or(TarError::Pax { position })?;
+                    extensions.set(key, value).ok_or(TarError::Pax { position })?;
                 }
             }
             b'g' => {
                 let position = self.position;
                 let records = self.extension(header, &own_name)?;
                 for (key, _) in pax_records(&records).ok_or(TarError::Pax { position })? {
-                    if matches!(key.as_str(), "path" | "linkpath" | "size") || key.starts_with("GNU.sparse") {
-                        return Err(TarError::Global(key));
+                    if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse") {
+                        return Err(TarError::Global(decode_latin1(key)));
                     }
                 }
             }
@@ -191,60 +279,137 @@ impl<R: Read> Reader<R> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn entry(&mut self, header: &Header, own_name: String, own: Extensions) -> Result<Entry, TarError> {
+    fn entry(&mut self, header: &Header, own_name: Vec<u8>, own: Extensions) -> Result<Entry, TarError> {
         let name = own.name.unwrap_or(own_name);
-        let refuse = |kind: &str| Err(TarError::Kind { member: name.clone(), kind: kind.to_owned() });
+        let number = |field| TarError::Number { member: decode_latin1(&name), field };
+        let device = || {
+            let part = |field| header.number(field).and_then(|number| u32::try_from(number).ok());
+            let (major, minor) = (part(header::DEVICE_MAJOR), part(header::DEVICE_MINOR));
+            major
+                .zip(minor)
+                .map(|(major, minor)| Device { major, minor })
+                .ok_or_else(|| number("device number"))
+        };
         let kind = match header.kind() {
-            _ if own.sparse => return refuse("a sparse file"),
             // Before ustar a directory was told by its name alone.
-            0 | b'0' if name.ends_with('/') => EntryKind::Directory,
-            0 | b'0' | b'7' => EntryKind::File,
+            0 | b'0' if name.ends_with(b"/") => EntryKind::Directory,
+            0 | b'0' | b'7' | b'S' => EntryKind::File,
             b'1' => EntryKind::HardLink,
             b'2' => EntryKind::Symlink,
-            b'3' => return refuse("a character device"),
-            b'4' => return refuse("a block device"),
+            b'3' => EntryKind::Character(device()?),
+            b'4' => EntryKind::Block(device()?),
             b'5' => EntryKind::Directory,
-            b'6' => return refuse("a named pipe"),
-            b'S' => return refuse("a sparse file"),
-            other => return refuse(&format!("of the unknown kind {:?}", char::from(other))),
-        };
-        let size = own.size.or_else(|| header.number(header::SIZE));
-        let size = match kind {
-            EntryKind::File => {
-                size.ok_or_else(|| TarError::Number { member: name.clone(), field: "size" })?
+            b'6' => EntryKind::Fifo,
+            other => {
+                let kind = format!("of the unknown kind {:?}", char::from(other));
+                return Err(TarError::Kind { member: decode_latin1(&name), kind });
             }
-            // As in Python's `tarfile`, no contents follow, whatever the size says.
-            EntryKind::Directory | EntryKind::Symlink | EntryKind::HardLink => 0,
         };
-        let link = own.link.unwrap_or_else(|| decode_latin1(header.link()));
-        // Old archives have odd modes and times; none is a reason to refuse a source.
-        let mode = header.number(header::MODE).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0o644);
-        let mtime = own.mtime.or_else(|| header.number(header::MTIME));
+        let mut size = 0;
+        // As in Python's `tarfile`, no contents follow anything else, whatever its size says.
+        if kind == EntryKind::File {
+            size = own.size.or_else(|| header.number(header::SIZE)).ok_or_else(|| number("size"))?;
+        }
         self.start(size, &name);
-        Ok(Entry { name, link, kind, mode, mtime, size })
+        let kind = match kind {
+            EntryKind::File => self.holes(header, own.sparse)?.map_or(EntryKind::File, EntryKind::Sparse),
+            kind => kind,
+        };
+        Ok(Entry {
+            link: own.link.unwrap_or_else(|| header.link().to_vec()),
+            kind,
+            // Old archives have odd modes and times; what none of them may mean is for the caller to say.
+            mode: header.number(header::MODE).and_then(|mode| u32::try_from(mode).ok()),
+            uid: own.uid.or_else(|| header.number(header::UID)),
+            gid: own.gid.or_else(|| header.number(header::GID)),
+            mtime: own.mtime.or_else(|| {
+                let seconds = header.signed(header::MTIME)?;
+                Some(Time { seconds, nanoseconds: 0 })
+            }),
+            size: self.left,
+            xattrs: own.xattrs,
+            name,
+        })
     }
 
-    fn start(&mut self, size: u64, member: &str) {
+    /// The holes of the file that has just been started; a map before its contents is read.
+    fn holes(&mut self, header: &Header, records: sparse::Records) -> Result<Option<Sparse>, TarError> {
+        let sparse = if header.kind() == b'S' {
+            self.old_holes(header)?
+        } else {
+            match records.map() {
+                Some(Map::Nowhere) => return Ok(None),
+                Some(Map::Known(sparse)) => Some(sparse),
+                Some(Map::InContents(size)) => self.map_in_contents(size)?,
+                None => None,
+            }
+        };
+        let checked = sparse.and_then(|sparse| sparse.checked(self.left));
+        checked.map(Some).ok_or_else(|| TarError::Sparse(self.within_name()))
+    }
+
+    fn old_holes(&mut self, header: &Header) -> Result<Option<Sparse>, TarError> {
+        let Some((mut sparse, mut more)) = sparse::old_header(header) else { return Ok(None) };
+        let (left, padding) = (self.left, self.padding);
+        let mut blocks = 0;
+        while more {
+            let mut block = [0; BLOCK];
+            self.left = BLOCK as u64;
+            self.exact(&mut block)?;
+            blocks += 1;
+            let continued =
+                sparse::old_continuation(&block).filter(|_| blocks * (BLOCK as u64) <= MAX_EXTENSION);
+            let Some((pieces, again)) = continued else { return Ok(None) };
+            sparse.pieces.extend(pieces);
+            more = again;
+        }
+        // These blocks do not count as contents.
+        (self.left, self.padding) = (left, padding);
+        Ok(Some(sparse))
+    }
+
+    fn map_in_contents(&mut self, size: u64) -> Result<Option<Sparse>, TarError> {
+        let mut map = ContentsMap::default();
+        let mut blocks = 0;
+        while self.left >= BLOCK as u64 && blocks * (BLOCK as u64) < MAX_EXTENSION {
+            let mut block = [0; BLOCK];
+            self.exact(&mut block)?;
+            blocks += 1;
+            match map.push(&block) {
+                Some(Progress::More) => {}
+                Some(Progress::Whole(pieces)) => return Ok(Some(Sparse { size, pieces })),
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn start(&mut self, size: u64, member: &[u8]) {
         self.left = size;
         let over = size % BLOCK as u64;
         self.padding = if over == 0 { 0 } else { BLOCK as u64 - over };
-        self.within = format!("`{member}`");
+        self.within.clear();
+        self.within.extend(["`", &decode_latin1(member), "`"]);
     }
 
-    fn long_name(&mut self, header: &Header, own_name: &str) -> Result<String, TarError> {
+    fn within_name(&self) -> String {
+        self.within.trim_matches('`').to_owned()
+    }
+
+    fn long_name(&mut self, header: &Header, own_name: &[u8]) -> Result<Vec<u8>, TarError> {
         let mut name = self.extension(header, own_name)?;
         if let Some(end) = name.iter().position(|&byte| byte == 0) {
             name.truncate(end);
         }
-        Ok(decode_latin1(&name))
+        Ok(name)
     }
 
-    fn extension(&mut self, header: &Header, own_name: &str) -> Result<Vec<u8>, TarError> {
+    fn extension(&mut self, header: &Header, own_name: &[u8]) -> Result<Vec<u8>, TarError> {
         let size = header
             .number(header::SIZE)
-            .ok_or_else(|| TarError::Number { member: own_name.to_owned(), field: "size" })?;
+            .ok_or_else(|| TarError::Number { member: decode_latin1(own_name), field: "size" })?;
         let length = usize::try_from(size).ok().filter(|_| size <= MAX_EXTENSION);
-        let length = length.ok_or_else(|| TarError::Extension { member: own_name.to_owned(), size })?;
+        let length = length.ok_or_else(|| TarError::Extension { member: decode_latin1(own_name), size })?;
         self.start(size, own_name);
         let mut contents = vec![0; length];
         self.exact(&mut contents)?;
@@ -291,7 +456,11 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads some of the contents of the current member; an early end is an error.
-    pub(crate) fn contents(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+    ///
+    /// # Errors
+    ///
+    /// If the archive ends within, or cannot be read.
+    pub fn contents(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         match self.fill(buffer)? {
             0 if self.left > 0 && !buffer.is_empty() => {
                 Err(TarError::Truncated { within: self.within.clone() })
@@ -312,25 +481,53 @@ impl<R: Read> Reader<R> {
 }
 
 impl Extensions {
-    /// `None` if the value makes no sense.
-    fn set(&mut self, key: &str, value: &[u8]) -> Option<()> {
+    /// Takes in a record; one without a value takes back what was said before. `None` if it makes no sense.
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let there = || Some(value.to_vec()).filter(|value| !value.is_empty());
         match key {
-            "path" => self.name = Some(decode_latin1(value)),
-            "linkpath" => self.link = Some(decode_latin1(value)),
-            "size" => self.size = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
-            "mtime" => {
-                let whole = std::str::from_utf8(value).ok()?.split('.').next()?;
-                self.mtime = whole.parse().ok();
+            b"path" | b"GNU.sparse.name" => self.name = there(),
+            b"linkpath" => self.link = there(),
+            b"size" => self.size = decimal(value).ok()?,
+            b"uid" => self.uid = decimal(value).ok()?,
+            b"gid" => self.gid = decimal(value).ok()?,
+            b"mtime" => self.mtime = time(value),
+            _ => {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.set(key, value)?;
+                } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    self.xattrs.retain(|(other, _)| other != name);
+                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                }
             }
-            key if key.starts_with("GNU.sparse") => self.sparse = true,
-            _ => {}
         }
         Some(())
     }
 }
 
+/// A whole number; `None` if nothing is said.
+fn decimal(value: &[u8]) -> Result<Option<u64>, ParseIntError> {
+    match value {
+        b"" => Ok(None),
+        // What is not text is no number either.
+        _ => std::str::from_utf8(value).unwrap_or("?").parse().map(Some),
+    }
+}
+
+/// Seconds with an optional sign and fraction. What is no time counts as none.
+fn time(value: &[u8]) -> Option<Time> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    let mut digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanoseconds = digits.try_fold(0, |sum, digit| Some(sum * 10 + char::from(digit).to_digit(10)?))?;
+    if whole.starts_with('-') && nanoseconds > 0 {
+        return Some(Time { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds });
+    }
+    Some(Time { seconds, nanoseconds })
+}
+
 /// Splits `length key=value\n` records; `None` if they are not that.
-fn pax_records(mut rest: &[u8]) -> Option<Vec<(String, &[u8])>> {
+fn pax_records(mut rest: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut records = Vec::new();
     // Some writers count the zeros that fill the block.
     while !rest.is_empty() && rest[0] != 0 {
@@ -339,7 +536,7 @@ fn pax_records(mut rest: &[u8]) -> Option<Vec<(String, &[u8])>> {
         let (record, tail) = rest.split_at_checked(length)?;
         let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
         let equals = record.iter().position(|&byte| byte == b'=')?;
-        records.push((decode_latin1(&record[..equals]), &record[equals + 1..]));
+        records.push((&record[..equals], &record[equals + 1..]));
         rest = tail;
     }
     Some(records)
@@ -356,7 +553,9 @@ mod tests {
             let found = found.as_ref().map(|records| {
                 records
                     .iter()
-                    .map(|(key, value)| (key.as_str(), std::str::from_utf8(value).unwrap()))
+                    .map(|(key, value)| {
+                        (std::str::from_utf8(key).unwrap(), std::str::from_utf8(value).unwrap())
+                    })
                     .collect::<Vec<_>>()
             });
             assert_eq!(found.as_deref(), expect);
