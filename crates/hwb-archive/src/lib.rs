@@ -7,7 +7,7 @@
 //! - [`member`]: what a member may be called, point at and be.
 //! - [`unpack`](mod@unpack): every member of a source archive, handed to a [`Sink`] under the rules of PEP 721.
 //! - [`zip`]: random access to a zip archive, and the canonical writer of wheels.
-//! - [`tar`]: a reader of every tar archive, and the canonical writer of source distributions.
+//! - [`tar`]: a reader of every tar archive, and the canonical writers of source distributions and of whole trees.
 //!
 //! Nothing here trusts a length, an offset or a name that it has not checked; every fault is one error that says
 //! what is wrong with which member.
