@@ -7,6 +7,8 @@
 //! - [`manifest`]: what an image is made of, and an index of images for several platforms.
 //! - [`config`]: how an image is run, and how it came about.
 //! - [`chain`]: the names of layers that lie on others.
+//! - [`blob`]: bytes held against their descriptor.
+//! - [`layer`]: what an image changes of the one below it, written and read.
 //!
 //! Everything read here comes from strangers. A document is read whole, within [`MAX_DOCUMENT`] bytes, and is checked
 //! before anybody sees it. A document written here is canonical: the same image gives the same bytes. Of a document
@@ -14,10 +16,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blob;
 pub mod chain;
 pub mod config;
 pub mod descriptor;
 pub mod error;
+pub mod layer;
 pub mod manifest;
 pub mod media;
 
