@@ -56,6 +56,7 @@ impl World {
             args: args.iter().map(Into::into).collect(),
             env: self.env.clone(),
             cwd: directory.into(),
+            input: Vec::new(),
             timeout: None,
         };
         let output = host::run(&command, &self.cancel).unwrap();

@@ -23,11 +23,13 @@ pub struct HostCommand {
     pub env: BTreeMap<OsString, OsString>,
     /// Working directory; absolute.
     pub cwd: PathBuf,
+    /// Its standard input: where a secret may be told. A few lines, which a pipe holds whether they are read or not.
+    pub input: Vec<u8>,
     /// How long it may take.
     pub timeout: Option<Duration>,
 }
 
-/// Names the variables without their values: one of them may be a secret.
+/// Names the variables without their values, and nothing of the input: there may be a secret in them.
 impl fmt::Debug for HostCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostCommand")
@@ -60,21 +62,26 @@ impl OutputSink for HostOutput {
     }
 }
 
-/// Runs a program to its end, without standard input and without a terminal.
+/// Runs a program to its end, without a terminal.
 ///
 /// # Errors
 ///
 /// [`SandboxError::Spawn`] if it cannot be started, [`SandboxError::Cancelled`] and [`SandboxError::TimedOut`] if it
 /// was stopped. A program that fails by itself is no error here: look at [`HostOutput::status`].
 pub fn run(command: &HostCommand, cancel: &Cancel) -> Result<HostOutput, SandboxError> {
-    let process = Process::start(&Launch {
+    let mut process = Process::start(&Launch {
         program: command.program.clone(),
         arguments: command.args.clone(),
         env: command.env.clone(),
         cwd: command.cwd.clone(),
-        channels: Channels::Closed,
+        channels: if command.input.is_empty() { Channels::Closed } else { Channels::Input },
         way: Way::Direct,
     })?;
+    if let Some(stdin) = process.stdin() {
+        // Who has heard enough may close his ears.
+        let _closed = stdin.write_all(&command.input);
+    }
+    process.close_stdin();
     let deadline = command.timeout.map(Deadline::after);
     let mut output = HostOutput { status: ExitStatus::Code(0), stdout: Vec::new(), stderr: Vec::new() };
     let status = Box::new(process).wait(cancel, deadline, &mut output)?;
@@ -85,12 +92,13 @@ pub fn run(command: &HostCommand, cancel: &Cancel) -> Result<HostOutput, Sandbox
 mod tests {
     use super::*;
 
-    fn check(program: &str, args: &[&str], cancel: &Cancel) -> String {
+    fn check(program: &str, args: &[&str], input: &str, cancel: &Cancel) -> String {
         let command = HostCommand {
             program: program.into(),
             args: args.iter().map(Into::into).collect(),
             env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
             cwd: "/".into(),
+            input: input.into(),
             timeout: Some(Duration::from_secs(300)),
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -105,10 +113,13 @@ mod tests {
     #[test]
     fn gives_what_a_program_wrote() {
         let cancel = Cancel::new().unwrap();
-        let expect = |program, args: &[&str], expect: &str| assert_eq!(check(program, args, &cancel), expect);
+        let expect =
+            |program, args: &[&str], expect: &str| assert_eq!(check(program, args, "", &cancel), expect);
         expect("sh", &["-c", "echo out; echo err >&2; exit 2"], r#"Code(2) "out\n" "err\n""#);
         expect("cat", &[], r#"Code(0) "" """#);
         expect("sh", &["-c", "(: </dev/tty) 2>/dev/null || echo none"], r#"Code(0) "none\n" """#);
+        assert_eq!(check("cat", &[], "told\n", &cancel), r#"Code(0) "told\n" """#);
+        assert_eq!(check("true", &[], "told\n", &cancel), r#"Code(0) "" """#);
         cancel.cancel();
         expect("sleep", &["600"], "`sleep` was interrupted");
     }

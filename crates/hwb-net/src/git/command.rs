@@ -164,8 +164,14 @@ impl<'a> Git<'a> {
             }
         }
         complete.extend(env);
-        let command =
-            HostCommand { program: "git".into(), args, env: complete, cwd: directory.into(), timeout: None };
+        let command = HostCommand {
+            program: "git".into(),
+            args,
+            env: complete,
+            cwd: directory.into(),
+            input: Vec::new(),
+            timeout: None,
+        };
         let output = host::run(&command, self.cancel).map_err(|source| match source {
             SandboxError::Spawn { source: ref reason, .. } if reason.kind() == io::ErrorKind::NotFound => {
                 GitError::NoGit(source)
