@@ -6,6 +6,7 @@
 //! - [`elf`]: native code that needs what it is told to; [`sections`]: such that is nothing but sections.
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
+//! - [`registry`]: a registry of container images on loopback.
 //! - [`command`]: runs the command line where nothing of this machine is seen.
 //!
 //! The archives are written by other code than hwb's own, so that a test never agrees with itself. Everything here
@@ -17,8 +18,10 @@ pub mod backend;
 pub mod command;
 pub mod elf;
 pub mod hostile;
+mod http;
 pub mod index;
 pub mod project;
+pub mod registry;
 pub mod sections;
 pub mod tree;
 pub mod wheel;

@@ -1,32 +1,18 @@
 //! A package index on loopback.
 //!
-//! It speaks HTTP/1.1 with connections that are kept, serves pages as HTML (PEP 503) or JSON (PEP 691) and files with
-//! the headers that caches live by, keeps a log of what was asked, and can be told to misbehave.
+//! It serves pages as HTML (PEP 503) or JSON (PEP 691) and files with the headers that caches live by, keeps a log of
+//! what was asked, and can be told to misbehave.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::http::Request;
+use crate::http::{Answer, Server, Site};
 use crate::tree::Artifact;
 
 mod pages;
-
-/// One request, as the server saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// `GET` or `HEAD`.
-    pub method: String,
-    /// The path, as it was sent.
-    pub path: String,
-    /// The header lines by lower-case name.
-    pub headers: BTreeMap<String, String>,
-    /// What was answered.
-    pub status: u16,
-}
 
 /// How pages are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,26 +103,14 @@ impl IndexBuilder {
 
     /// Starts to serve on a free port of 127.0.0.1.
     pub fn serve(self) -> Index {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port of loopback is free");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let shared = Arc::new(Shared {
-            builder: self,
-            log: Mutex::default(),
-            streams: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
-        let accepting = Arc::clone(&shared);
-        let acceptor = std::thread::spawn(move || accept(&listener, &accepting));
-        Index { address, shared, acceptor: Some(acceptor) }
+        Index { server: Server::start(Arc::new(self)) }
     }
 }
 
 /// A running index; it stops when this value is dropped.
 #[derive(Debug)]
 pub struct Index {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    server: Server,
 }
 
 impl Index {
@@ -159,27 +133,27 @@ impl Index {
 
     /// The URL of the simple index, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}/simple", self.address)
+        format!("http://{}/simple", self.address())
     }
 
     /// The same with credentials in it.
     pub fn url_for(&self, user: &str, password: &str) -> String {
-        format!("http://{user}:{password}@{}/simple", self.address)
+        format!("http://{user}:{password}@{}/simple", self.address())
     }
 
     /// The URL of one file.
     pub fn file_url(&self, name: &str) -> String {
-        format!("http://{}/files/{name}", self.address)
+        format!("http://{}/files/{name}", self.address())
     }
 
     /// Host and port.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// What was asked so far, in order.
     pub fn requests(&self) -> Vec<Request> {
-        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.server.requests()
     }
 
     /// The paths that were asked so far, in order.
@@ -188,146 +162,9 @@ impl Index {
     }
 }
 
-impl Drop for Index {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which then sees that it is over.
-        drop(TcpStream::connect(self.address));
-        if let Some(acceptor) = self.acceptor.take() {
-            drop(acceptor.join());
-        }
-        for stream in self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    builder: IndexBuilder,
-    log: Mutex<Vec<Request>>,
-    streams: Mutex<Vec<TcpStream>>,
-    stopped: AtomicBool,
-}
-
-/// What is sent back.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    content_type: &'static str,
-    /// Header lines beyond the usual ones, each with its line end.
-    more: String,
-    body: Vec<u8>,
-    delivery: Delivery,
-}
-
-#[derive(Debug)]
-enum Delivery {
-    Whole,
-    Truncated,
-    After(Duration),
-}
-
-impl Answer {
-    fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type, more: String::new(), body: body.into(), delivery: Delivery::Whole }
-    }
-
-    fn plain(status: u16, text: &str) -> Self {
-        Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        if let Ok(kept) = stream.try_clone() {
-            shared.streams.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
-        }
-        let shared = Arc::clone(shared);
-        std::thread::spawn(move || {
-            // A client may leave whenever it likes.
-            drop(converse(&stream, &shared));
-            drop(stream.shutdown(Shutdown::Both));
-        });
-    }
-}
-
-/// Answers the requests of one connection until the client leaves.
-fn converse(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream);
-    while let Some(mut request) = read_request(&mut reader)? {
-        let answer = respond(&shared.builder, &request);
-        request.status = answer.status;
-        let head_only = request.method == "HEAD";
-        shared.log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        if !send(stream, &answer, head_only)? {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-fn read_request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut words = line.split_whitespace();
-    let method = words.next().unwrap_or_default().to_owned();
-    let path = words.next().unwrap_or_default().to_owned();
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':') {
-            headers.insert(name.trim().to_lowercase(), value.trim().to_owned());
-        }
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
-    Ok(Some(Request { method, path, headers, status: 0 }))
-}
-
-/// Sends an answer; says whether the connection goes on.
-fn send(mut stream: &TcpStream, answer: &Answer, head_only: bool) -> std::io::Result<bool> {
-    let Answer { status, content_type, more, body, delivery } = answer;
-    let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}\r\n",
-        reason(*status),
-        body.len()
-    );
-    if let Delivery::After(time) = delivery {
-        std::thread::sleep(*time);
-    }
-    let mut bytes = head.into_bytes();
-    let whole = !matches!(delivery, Delivery::Truncated);
-    if !head_only && *status != 304 {
-        bytes.extend_from_slice(if whole { body } else { &body[..body.len() / 2] });
-    }
-    stream.write_all(&bytes)?;
-    stream.flush()?;
-    Ok(whole)
-}
-
-const fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        301 => "Moved Permanently",
-        304 => "Not Modified",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        _ => "Answer",
+impl Site for IndexBuilder {
+    fn answer(&self, request: &Request) -> Answer {
+        respond(self, request)
     }
 }
 

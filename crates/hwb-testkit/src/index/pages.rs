@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Delivery, Fault, IndexBuilder, Metadata};
+use super::{Fault, IndexBuilder, Metadata};
+use crate::http::{Answer, Delivery};
 use crate::tree::Artifact;
 
 /// The media type of a page in JSON (PEP 691).
@@ -37,7 +38,7 @@ pub(super) fn file(index: &IndexBuilder, name: &str) -> Answer {
 fn afflict(answer: Answer, fault: Option<&Fault>) -> Answer {
     match fault {
         Some(Fault::Status(status)) => Answer::plain(*status, "as the test wants it"),
-        Some(Fault::Truncated) => Answer { delivery: Delivery::Truncated, ..answer },
+        Some(Fault::Truncated) => Answer { delivery: Delivery::Cut(answer.body.len() / 2), ..answer },
         Some(Fault::Slow(time)) => Answer { delivery: Delivery::After(*time), ..answer },
         Some(Fault::WrongHash | Fault::NoHash) | None => answer,
     }
