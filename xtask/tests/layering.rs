@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Capabilities.
     ("hwb-store", &["hwb-archive", "hwb-ident"]),
     ("hwb-sandbox", &["hwb-ident"]),
-    ("hwb-net", &["hwb-ident", "hwb-sandbox", "hwb-store"]),
+    ("hwb-net", &["hwb-ident", "hwb-oci", "hwb-sandbox", "hwb-store"]),
     ("hwb-uv", &["hwb-archive", "hwb-ident", "hwb-store", "hwb-wheel"]),
     ("hwb-interpreter", &["hwb-archive", "hwb-ident", "hwb-sandbox", "hwb-store", "hwb-uv", "hwb-wheel"]),
     // Engines: neither each other nor the network.
@@ -56,8 +56,8 @@ const FENCED: &[(&str, &[&str])] = &[
     ("uv-platform-tags", &["hwb-ident", "hwb-uv"]),
     ("uv-pypi-types", &["hwb-ident", "hwb-uv"]),
     ("uv-*", &["hwb-uv"]),
-    ("reqwest", &[]),
-    ("tokio", &["hwb-lib", "hwb-uv"]),
+    ("reqwest", &["hwb-net"]),
+    ("tokio", &["hwb-lib", "hwb-net", "hwb-uv"]),
     ("rustix", &["hwb-sandbox", "hwb-store"]),
     ("libc", &["hwb-sandbox"]),
     ("clap", &["hwb", "xtask"]),

@@ -1,0 +1,57 @@
+//! To be known to a registry, and to be forgotten.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reqwest::{Method, StatusCode};
+
+use super::Registry;
+use super::contact::{Action, Contact, Host};
+use super::credentials::{CredentialOrigin, Login};
+use super::endpoint::{Endpoint, Role};
+use super::error::{Failure, RegistryError};
+use super::wire::Ask;
+
+impl Registry {
+    /// Tries a user name and a password at a registry, and keeps them in `file` (one of the form of Docker's
+    /// `config.json`), or with the helper that it names. Says where they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Login`]; then nothing is kept.
+    pub fn login(
+        &self,
+        registry: &str,
+        login: &Login,
+        file: &Path,
+    ) -> Result<CredentialOrigin, RegistryError> {
+        let attempt = || {
+            self.wire.block_on(self.persist(async || self.enter(registry, login).await))?;
+            Ok(self.settings.credentials.store(file, registry, login, self.wire.cancel())?)
+        };
+        attempt().map_err(failed(registry))
+    }
+
+    /// Forgets the credentials of a registry, wherever they are. Says where some were.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Login`] if a file or a helper fails.
+    pub fn logout(&self, registry: &str) -> Result<Vec<CredentialOrigin>, RegistryError> {
+        let erased = self.settings.credentials.erase(registry, self.wire.cancel());
+        erased.map_err(|error| failed(registry)(error.into()))
+    }
+
+    async fn enter(&self, registry: &str, login: &Login) -> Result<(), Failure> {
+        let endpoint = Endpoint { host: registry.to_owned(), repository: String::new(), role: Role::Origin };
+        // What is known of the registry was got as somebody else.
+        let contact = Contact::make(self, Arc::<Host>::default(), &endpoint, Action::Enter(login)).await?;
+        let answered = contact.ask(&Ask::new(Method::GET, contact.root())).await?;
+        answered.expect(&[StatusCode::OK]).await.map(drop)
+    }
+}
+
+fn failed(registry: &str) -> impl FnOnce(Failure) -> RegistryError {
+    let registry = registry.to_owned();
+    move |failure| RegistryError::Login { registry, source: failure.into() }
+}
