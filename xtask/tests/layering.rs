@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hwb-ident",
             "hwb-interpreter",
             "hwb-net",
+            "hwb-oci",
             "hwb-repair",
             "hwb-sandbox",
             "hwb-store",

@@ -82,6 +82,13 @@ pub enum Event {
         /// Without its line end; invalid UTF-8 replaced.
         line: String,
     },
+    /// Something is there that was fetched.
+    Fetched {
+        /// What, for people.
+        what: String,
+        /// How many bytes it has.
+        bytes: u64,
+    },
     /// Something worth knowing that changes nothing.
     Note {
         /// For people.

@@ -8,6 +8,7 @@
 //!   environment and calls the hooks, `artifact` checks, writes and publishes what came out.
 //! - [`verify`]: builds again, and compares.
 //! - [`audit`]: how portable native code is; [`repair`]: wheels that bring along what they need.
+//! - [`image`]: container images.
 //! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
 
 pub mod ambient;
@@ -17,6 +18,7 @@ pub mod cache;
 pub mod error;
 pub mod event;
 pub mod history;
+pub mod image;
 pub mod inspect;
 pub mod python;
 pub mod repair;

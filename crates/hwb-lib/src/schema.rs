@@ -8,6 +8,7 @@ use crate::build::{ArtifactReport, BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
+use crate::image::{ImageDetails, ImageReport, StepReport};
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
 use crate::repair::RepairOutcome;
@@ -57,7 +58,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 14] = [
+const DOCUMENTS: [Document; 19] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -66,6 +67,11 @@ const DOCUMENTS: [Document; 14] = [
     ("config", || schema_for!(Vec<Setting>)),
     ("error", || schema_for!(ErrorDocument)),
     ("history", || schema_for!(Vec<Record>)),
+    ("image-history", || schema_for!(Vec<StepReport>)),
+    ("image-inspect", || schema_for!(ImageDetails)),
+    ("image-ls", || schema_for!(Vec<ImageReport>)),
+    ("image-pull", || schema_for!(Vec<ImageReport>)),
+    ("image-rm", || schema_for!(Vec<String>)),
     ("inspect", || schema_for!(InspectReport)),
     ("plan", || schema_for!(PlanReport)),
     ("policies", || schema_for!(Vec<PolicyEntry>)),

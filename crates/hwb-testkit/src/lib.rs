@@ -6,6 +6,7 @@
 //! - [`elf`]: native code that needs what it is told to; [`sections`]: such that is nothing but sections.
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
+//! - [`image`]: container images.
 //! - [`registry`]: a registry of container images on loopback.
 //! - [`command`]: runs the command line where nothing of this machine is seen.
 //!
@@ -19,6 +20,7 @@ pub mod command;
 pub mod elf;
 pub mod hostile;
 mod http;
+pub mod image;
 pub mod index;
 pub mod project;
 pub mod registry;
@@ -29,6 +31,7 @@ pub mod wheel;
 pub use self::backend::{tiny_backend, tiny_backend_wheel};
 pub use self::command::{CommandContext, Invocation, Outcome};
 pub use self::elf::Elf;
+pub use self::image::Image;
 pub use self::index::{Fault, Index, IndexBuilder, Request};
 pub use self::project::Project;
 pub use self::sections::elf_of_sections;

@@ -44,6 +44,9 @@ pub(super) enum Entry {
     Isolation(Isolation),
     Repair(Repairs),
     Timeout(Duration),
+    Mirrors(BTreeMap<String, String>),
+    InsecureRegistries(Vec<String>),
+    RegistryCertificates(BTreeMap<String, PathBuf>),
 }
 
 /// The name of a setting.
@@ -71,10 +74,13 @@ pub(super) enum Key {
     Isolation,
     Repair,
     Timeout,
+    Mirrors,
+    InsecureRegistries,
+    RegistryCertificates,
 }
 
 /// Every key, in the order in which they are shown.
-pub(super) const ALL: [Key; 22] = [
+pub(super) const ALL: [Key; 25] = [
     Key::CacheDir,
     Key::IndexUrl,
     Key::ExtraIndexUrl,
@@ -97,6 +103,9 @@ pub(super) const ALL: [Key; 22] = [
     Key::Isolation,
     Key::Repair,
     Key::Timeout,
+    Key::Mirrors,
+    Key::InsecureRegistries,
+    Key::RegistryCertificates,
 ];
 
 pub(super) const STRATEGIES: [(&str, Strategy); 3] = [
@@ -137,6 +146,9 @@ impl Entry {
             Self::Isolation(_) => Key::Isolation,
             Self::Repair(_) => Key::Repair,
             Self::Timeout(_) => Key::Timeout,
+            Self::Mirrors(_) => Key::Mirrors,
+            Self::InsecureRegistries(_) => Key::InsecureRegistries,
+            Self::RegistryCertificates(_) => Key::RegistryCertificates,
         }
     }
 }
@@ -167,6 +179,9 @@ impl Key {
             Self::Isolation => "build.isolation",
             Self::Repair => "build.repair",
             Self::Timeout => "build.timeout",
+            Self::Mirrors => "registries.mirrors",
+            Self::InsecureRegistries => "registries.insecure",
+            Self::RegistryCertificates => "registries.certificates",
         }
     }
 
@@ -203,6 +218,12 @@ impl Key {
             Self::Isolation => Entry::Isolation(raw.choice(&ISOLATIONS)?),
             Self::Repair => Entry::Repair(raw.choice(&REPAIRS)?),
             Self::Timeout => Entry::Timeout(raw.duration()?),
+            Self::Mirrors => Entry::Mirrors(raw.map()?),
+            Self::InsecureRegistries => Entry::InsecureRegistries(raw.list()?),
+            Self::RegistryCertificates => {
+                let files = raw.map()?.into_iter();
+                Entry::RegistryCertificates(files.map(|(host, file)| (host, base.path(&file))).collect())
+            }
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Weakest first: what is built in; pip's and uv's files, then their variables, for what concerns indexes; then
 //! hwb's own: `/etc/hwb/hwb.toml`, the user's `hwb/hwb.toml`, the project's `hwb.toml` or `[tool.hwb]`, `HWB_*`
 //! variables, arguments. A single value of a stronger place replaces the weaker one; lists add up, the stronger
-//! place first; `build.env` adds up by name.
+//! place first; `build.env` and the tables of `registries` add up by name.
 //!
 //! - [`key`](self): the settings there are and how their values are written ([`value`](self));
 //! - `own`, `uv`, `pip`: where each family of places is and what its names mean here;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub index: IndexSettings,
     /// How builds are run.
     pub build: BuildSettings,
+    /// How registries of images are reached.
+    pub registries: RegistryChoices,
     /// Every setting that holds with the place that decided it, by key.
     pub origins: Vec<Setting>,
 }
@@ -68,6 +70,17 @@ pub struct BuildSettings {
     pub repair: Option<Repairs>,
     /// How long one hook may take.
     pub timeout: Option<Duration>,
+}
+
+/// How registries of images are reached: `[registries]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryChoices {
+    /// Other places for repositories, by how their names begin: `quay.io/pypa` at `mirror.example/quay`.
+    pub mirrors: BTreeMap<String, String>,
+    /// Hosts that may show any certificate, or speak plain HTTP.
+    pub insecure: Vec<String>,
+    /// PEM files with the authorities of single hosts.
+    pub certificates: BTreeMap<String, PathBuf>,
 }
 
 /// One setting (or one element of a list) that holds.

@@ -153,8 +153,9 @@ pub(super) fn variables(ambient: &Ambient) -> Result<Vec<Assignment>, SettingsEr
 
 fn variable_name(key: Key) -> Option<String> {
     match key {
-        // A table and a list of texts with blanks are for files.
-        Key::Env | Key::Constraints => None,
+        // Tables and a list of texts with blanks are for files.
+        Key::Env | Key::Constraints | Key::Mirrors | Key::RegistryCertificates => None,
+        Key::InsecureRegistries => Some("HWB_INSECURE_REGISTRIES".to_owned()),
         // As pip and uv spell theirs.
         Key::ConstraintFiles => Some("HWB_BUILD_CONSTRAINT".to_owned()),
         key => {

@@ -11,7 +11,7 @@ use hwb_uv::{
 use serde_json::Value;
 
 use super::key::{Assignment, Entry, ISOLATIONS, KEYRINGS, Key, NETWORKS, REPAIRS, STRATEGIES};
-use super::{BuildSettings, Origin, Setting, Settings, SettingsError};
+use super::{BuildSettings, Origin, RegistryChoices, Setting, Settings, SettingsError};
 use crate::build::{Isolation, Network, Repairs};
 
 /// Parts of a name of a variable whose value is nobody's business.
@@ -23,6 +23,7 @@ struct Draft {
     cache_dir: Option<PathBuf>,
     index: IndexSettings,
     build: BuildSettings,
+    registries: RegistryChoices,
     decided: Vec<(Key, Setting)>,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
     for Assignment { origin, entry } in assignments.into_iter().rev() {
         draft.take(&origin, entry);
     }
-    let Draft { cache_dir, index, build, mut decided } = draft;
+    let Draft { cache_dir, index, build, registries, mut decided } = draft;
     for (key, value) in built_in() {
         if !decided.iter().any(|(decided, _)| *decided == key) {
             let setting = Setting { key: key.name().to_owned(), value, origin: Origin::BuiltIn };
@@ -44,6 +45,7 @@ pub(super) fn settle(assignments: Vec<Assignment>) -> Result<Settings, SettingsE
         cache_dir: cache_dir.ok_or(SettingsError::NoCacheDir)?,
         index,
         build,
+        registries,
         origins: decided.into_iter().map(|(_, setting)| setting).collect(),
     })
 }
@@ -76,6 +78,9 @@ impl Draft {
                 | Entry::BuildConstraints(_)
                 | Entry::ConstraintFiles(_)
                 | Entry::Env(_)
+                | Entry::Mirrors(_)
+                | Entry::InsecureRegistries(_)
+                | Entry::RegistryCertificates(_)
         );
         if !adds_up && self.decided.iter().any(|(decided, _)| *decided == key) {
             return;
@@ -88,7 +93,7 @@ impl Draft {
 
     /// Takes what is said; gives what changed as it is shown, with what follows the key.
     fn set(&mut self, entry: Entry) -> Vec<(String, Value)> {
-        let Self { cache_dir, index, build, decided: _ } = self;
+        let Self { cache_dir, index, build, registries, decided: _ } = self;
         let shown = match entry {
             Entry::CacheDir(path) => put(text(&path.display()), cache_dir, Some(path)),
             Entry::IndexUrl(url) => put(redacted(&url), &mut index.index_url, Some(url)),
@@ -117,6 +122,11 @@ impl Draft {
             Entry::Isolation(way) => put(word(&ISOLATIONS, way), &mut build.isolation, Some(way)),
             Entry::Repair(way) => put(word(&REPAIRS, way), &mut build.repair, Some(way)),
             Entry::Timeout(limit) => put(limit.as_secs().into(), &mut build.timeout, Some(limit)),
+            Entry::Mirrors(more) => return add_named(&mut registries.mirrors, more, text),
+            Entry::InsecureRegistries(hosts) => append(&mut registries.insecure, hosts, text),
+            Entry::RegistryCertificates(more) => {
+                return add_named(&mut registries.certificates, more, |path| text(&path.display()));
+            }
         };
         shown.into_iter().map(|value| (String::new(), value)).collect()
     }
@@ -137,6 +147,22 @@ fn add_variables(
         if let btree_map::Entry::Vacant(slot) = env.entry(name.clone()) {
             let is_secret = SECRET.iter().any(|part| name.to_ascii_uppercase().contains(part));
             shown.push((format!(".{name}"), if is_secret { text("****") } else { redacted(&value) }));
+            slot.insert(value);
+        }
+    }
+    shown
+}
+
+/// Adds what no stronger place has said something of.
+fn add_named<T>(
+    known: &mut BTreeMap<String, T>,
+    more: BTreeMap<String, T>,
+    show: impl Fn(&T) -> Value,
+) -> Vec<(String, Value)> {
+    let mut shown = Vec::new();
+    for (name, value) in more {
+        if let btree_map::Entry::Vacant(slot) = known.entry(name.clone()) {
+            shown.push((format!(".{name}"), show(&value)));
             slot.insert(value);
         }
     }

@@ -43,6 +43,22 @@ impl Store {
         Ok(digest)
     }
 
+    /// Begins a blob whose bytes come one after the other.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn begin_blob(&self) -> Result<Incoming<'_>, StoreError> {
+        let path = self.incoming()?;
+        let file = File::create_new(&path).map_err(FsError::create(&path))?;
+        Ok(Incoming { store: self, file, path })
+    }
+
+    /// Whether a blob is there; it is not read.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
     /// Where the blob of this digest is, or would be. Nothing is checked; see [`Store::open_blob`].
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
@@ -100,6 +116,36 @@ impl Store {
         Ok(Some(document))
     }
 
+    /// All documents of an area with their names, sorted by name; what cannot be understood is passed over.
+    ///
+    /// # Errors
+    ///
+    /// If `area` is no plain name, or cannot be read.
+    pub fn records<T: DeserializeOwned>(&self, area: &str) -> Result<Vec<(String, T)>, StoreError> {
+        let directory = self.home.join("records").join(plain(area)?);
+        let mut documents = Vec::new();
+        if !directory.exists() {
+            return Ok(documents);
+        }
+        for entry in crate::walk_sorted(&directory)? {
+            let Some(name) = entry.path.to_str().and_then(|path| path.strip_suffix(".json")) else {
+                continue;
+            };
+            let Some(bytes) = read_if_there(&directory.join(&entry.path))? else { continue };
+            documents.extend(serde_json::from_slice(&bytes).ok().map(|document| (name.to_owned(), document)));
+        }
+        Ok(documents)
+    }
+
+    /// Removes a document; it need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If `area` or `name` is no plain name, or the document cannot be removed.
+    pub fn record_remove(&self, area: &str, name: &str) -> Result<(), StoreError> {
+        Ok(fs::remove_tree(&self.record_path(area, name)?)?)
+    }
+
     /// Adds a document about what happened at `at` to the history.
     ///
     /// # Errors
@@ -149,6 +195,37 @@ impl Store {
         let mut file = File::create_new(&incoming).map_err(FsError::create(&incoming))?;
         file.write_all(bytes).map_err(FsError::write(&incoming))?;
         Ok(place(&incoming, path)?)
+    }
+}
+
+/// A blob that is not whole yet.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    store: &'a Store,
+    file: File,
+    path: PathBuf,
+}
+
+impl Incoming<'_> {
+    /// Puts it into the store. The caller has checked that its bytes have this digest.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be put there.
+    pub fn keep(self, digest: &Digest) -> Result<(), StoreError> {
+        let Self { store, file, path } = self;
+        file.set_permissions(Permissions::from_mode(0o444)).map_err(FsError::write(&path))?;
+        Ok(place(&path, &store.blob_path(digest))?)
+    }
+}
+
+impl io::Write for Incoming<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -229,6 +306,13 @@ mod tests {
         assert_eq!(store.record_get::<String>("pins", "x").unwrap(), None);
         assert!(!store.home.join("records/pins/x.json").exists());
         store.record_put("pins", "../x", &1).unwrap_err();
+        store.record_put("pins", "y", &[4]).unwrap();
+        store.record_put("pins", "z", "text").unwrap();
+        assert_eq!(store.records::<Vec<u8>>("pins").unwrap(), [("y".to_owned(), vec![4])]);
+        store.record_remove("pins", "y").unwrap();
+        store.record_remove("pins", "y").unwrap();
+        assert!(store.records::<Vec<u8>>("pins").unwrap().is_empty());
+        assert!(store.records::<Vec<u8>>("nothing").unwrap().is_empty());
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod kept;
 
 pub use self::claim::{Scratch, Slot, Swept};
 pub use self::collect::{Pruned, Usage};
+pub use self::content::Incoming;
 
 /// What the marker of this layout holds.
 const VERSION: &[u8] = b"hwb store 1\n";

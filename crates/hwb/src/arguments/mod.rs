@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod build;
+mod image;
 mod index;
 mod parse;
 
@@ -11,6 +12,9 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::build::{BuildArguments, VerifyArguments};
+pub(crate) use self::image::{
+    ImageCommand, ListArguments, PullArguments, RemoveArguments, ShowArguments, TagArguments,
+};
 pub(crate) use self::index::IndexArguments;
 
 const STYLES: Styles = Styles::styled()
@@ -75,6 +79,9 @@ pub(crate) enum Command {
     Repair(Box<RepairArguments>),
     /// List the platform tags that wheels are audited for
     Policies,
+    /// Fetch, show and run container images
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Show the Python interpreters of this machine
     #[command(subcommand)]
     Python(PythonCommand),
@@ -247,7 +254,7 @@ pub(crate) struct RepairArguments {
     #[arg(short = 'L', long, visible_alias = "lib-sdir", value_name = "SUFFIX", default_value = ".libs")]
     #[arg(help_heading = "What is written")]
     pub(crate) lib_suffix: String,
-    /// How hard files that change are compressed, 0 to 9 [default: 6]
+    /// How hard files that change are compressed, 0 to 9 [default: 5]
     #[arg(short = 'z', long, visible_alias = "zip-compression-level", value_name = "LEVEL")]
     #[arg(help_heading = "What is written")]
     pub(crate) compression_level: Option<i32>,

@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod policies;
 pub(crate) mod python;

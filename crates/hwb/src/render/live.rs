@@ -76,6 +76,9 @@ impl Live {
         match event {
             // The next tick shows it: a backend may print thousands of lines in a second.
             Event::Log { cell, line } => screen.log(*cell, line),
+            Event::Fetched { what, bytes } => {
+                screen.draw(&format!("  {} {DIM}{}{DIM:#}\n", text::row(what), text::size(*bytes)));
+            }
             Event::Note { message } => {
                 screen.draw(&format!("{NOTE}note:{NOTE:#} {}\n", text::visible(message)));
             }
@@ -134,7 +137,7 @@ impl Screen {
             Event::Finished { cell, outcome: _ } => {
                 self.builds.remove(cell);
             }
-            Event::Log { .. } | Event::Note { .. } | Event::Warning { .. } => {}
+            Event::Log { .. } | Event::Fetched { .. } | Event::Note { .. } | Event::Warning { .. } => {}
         }
     }
 

@@ -54,6 +54,9 @@ impl Plain {
                 let prefix = self.prefix(*cell).unwrap_or_default();
                 Some(format!("    {DIM}{prefix}{DIM:#}{}", text::row(line)))
             }
+            Event::Fetched { what, bytes } => {
+                Some(format!("  {} {DIM}{}{DIM:#}", text::row(what), text::size(*bytes)))
+            }
             Event::Note { message } => Some(format!("{NOTE}note:{NOTE:#} {}", text::visible(message))),
             Event::Warning { message } => {
                 Some(format!("{WARNING}warning:{WARNING:#} {}", text::visible(message)))

@@ -186,7 +186,8 @@ fn a_wheel_is_repaired_as_it_is_built() {
 fn a_repair_keeps_the_time_of_the_build() {
     let context = context_with(&prebuilt(Elf::i686().needs("libc.so.6").build()));
     let time = |arguments: &[&str]| {
-        let report = context.run(["build", "greeter", "--json", "-q"].iter().chain(arguments)).success().json();
+        let report =
+            context.run(["build", "greeter", "--json", "-q"].iter().chain(arguments)).success().json();
         let file = report["artifacts"][0]["file"].as_str().unwrap().to_owned();
         // Of the first member, as MS-DOS has it.
         fs::read(context.work().join("dist").join(file)).unwrap()[10..14].to_vec()

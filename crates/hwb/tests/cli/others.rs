@@ -132,6 +132,7 @@ fn help_fits_a_screen() {
       repair       Put the libraries that wheels need into them, and give them the platform tag that
                    they deserve then
       policies     List the platform tags that wheels are audited for
+      image        Fetch, show and run container images
       python       Show the Python interpreters of this machine
       config       Show the settings that hold here
       history      Show earlier builds

@@ -1,0 +1,143 @@
+//! `hwb image`: container images, pulled, run, changed and pushed without a daemon.
+//!
+//! - [`catalogue`]: which images the store has, and what they are called.
+//! - [`pull`]: from a registry into the store.
+//! - [`run`]: a command in an image. [`account`] is who it runs as.
+//! - [`report`]: what is said of an image.
+
+mod catalogue;
+mod pull;
+mod registry;
+mod report;
+
+use hwb_ident::image::ParseImageReferenceError;
+use hwb_ident::platform::ParseImagePlatformError;
+use hwb_ident::{Digest, ImagePlatform, ImageReference};
+use hwb_net::registry::ParseMirrorError;
+use hwb_oci::ParseError;
+use hwb_store::Store;
+
+use self::catalogue::{Catalogue, Image};
+pub use self::pull::{PullRequest, pull};
+pub use self::report::{ImageDetails, ImageReport, LayerReport, StepReport};
+use crate::cache;
+use crate::error::{Error, ErrorKind};
+use crate::settings::Settings;
+
+#[derive(Debug, thiserror::Error)]
+enum ImageFault {
+    #[error(transparent)]
+    Name(#[from] ParseImageReferenceError),
+    #[error(transparent)]
+    PlatformName(#[from] ParseImagePlatformError),
+    #[error("no image in the store is called `{0}`")]
+    Unknown(String),
+    #[error("`{0}` is the beginning of more than one image's identifier")]
+    Ambiguous(String),
+    #[error("the image {name} is malformed")]
+    Malformed { name: String, source: ParseError },
+    #[error("the image {name} does not say what it is for")]
+    Platform { name: String, source: ParseImagePlatformError },
+    #[error("a mirror of `registries.mirrors` makes no sense")]
+    Mirror(#[source] ParseMirrorError),
+    #[error("the image {0} was removed from the store while it was put there")]
+    Vanished(String),
+    #[error("failed to read {digest} from the store")]
+    Read { digest: Digest, source: std::io::Error },
+}
+
+/// Every image in the store that has a name, by name.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn list(settings: &Settings) -> Result<Vec<ImageReport>, Error> {
+    let store = cache::open(settings)?;
+    let images = Catalogue { store: &store }.all()?;
+    Ok(images.iter().map(ImageReport::of).collect())
+}
+
+/// What an image in the store is made of, and how it is run.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn inspect(settings: &Settings, name: &str, platform: Option<&str>) -> Result<ImageDetails, Error> {
+    let store = cache::open(settings)?;
+    Ok(ImageDetails::of(&known(&store, name, platform)?))
+}
+
+/// How an image in the store came about, the newest step first.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn history(settings: &Settings, name: &str, platform: Option<&str>) -> Result<Vec<StepReport>, Error> {
+    let store = cache::open(settings)?;
+    Ok(StepReport::of(&known(&store, name, platform)?))
+}
+
+/// Gives an image in the store another name as well.
+///
+/// # Errors
+///
+/// If it is not there, or that is no name.
+pub fn tag(settings: &Settings, image: &str, name: &str) -> Result<ImageReport, Error> {
+    let store = cache::open(settings)?;
+    let name = reference(name)?;
+    let image = Image { name: name.clone(), ..known(&store, image, None)? };
+    Catalogue { store: &store }.name(&name, &image)?;
+    Ok(ImageReport::of(&image))
+}
+
+/// Takes their names from images; what no image needs any more goes with `hwb cache prune`.
+///
+/// # Errors
+///
+/// If there is no such name. Those before it are gone.
+pub fn remove(settings: &Settings, names: &[String]) -> Result<Vec<String>, Error> {
+    let store = cache::open(settings)?;
+    let catalogue = Catalogue { store: &store };
+    let mut removed = Vec::new();
+    for text in names {
+        // An identifier names an image by whatever it is called.
+        let name = match catalogue.find(text, &host())? {
+            Some(image) => image.name,
+            None => reference(text)?,
+        };
+        if catalogue.forget(&name)? == 0 {
+            return Err(unknown(text));
+        }
+        removed.push(name.to_string());
+    }
+    Ok(removed)
+}
+
+/// What is to be in the store.
+fn known(store: &Store, name: &str, platform: Option<&str>) -> Result<Image, Error> {
+    let found = Catalogue { store }.find(name, &wanted(platform)?)?;
+    found.ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(ErrorKind::Source, ImageFault::Unknown(name.to_owned()))
+        .hint("`hwb image ls` lists what is there, and `hwb image pull` gets more")
+}
+
+fn reference(text: &str) -> Result<ImageReference, Error> {
+    text.parse().map_err(|error| Error::new(ErrorKind::Usage, ImageFault::Name(error)))
+}
+
+/// The platform that is asked for, else this machine's.
+fn wanted(platform: Option<&str>) -> Result<ImagePlatform, Error> {
+    let parse = |text: &str| {
+        text.parse().map_err(|error| Error::new(ErrorKind::Usage, ImageFault::PlatformName(error)))
+    };
+    platform.map_or_else(|| Ok(host()), parse)
+}
+
+/// What this machine runs without emulation.
+fn host() -> ImagePlatform {
+    let architecture = std::env::consts::ARCH;
+    ImagePlatform::new("linux", architecture, None).expect("the names of Rust's machines are words")
+}

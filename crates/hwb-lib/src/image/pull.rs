@@ -1,0 +1,127 @@
+//! From a registry into the store.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use hwb_ident::{ImagePlatform, ImageReference};
+use hwb_net::registry::{Registry, RegistryEvent, RemoteImage};
+use hwb_oci::Descriptor;
+use hwb_sandbox::Cancel;
+use hwb_store::Store;
+
+use super::catalogue::{Catalogue, Image};
+use super::{ImageFault, ImageReport, reference, registry, wanted};
+use crate::ambient::Ambient;
+use crate::cache;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, EventSink};
+use crate::settings::Settings;
+
+/// So many layers come at once.
+const AT_ONCE: usize = 4;
+
+/// What is to be pulled.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// The names.
+    pub images: Vec<String>,
+    /// For which platform; `None` for this machine's.
+    pub platform: Option<String>,
+}
+
+/// Brings images into the store, one after the other.
+///
+/// # Errors
+///
+/// If one cannot be had. Those before it are there.
+pub fn pull(
+    settings: &Settings,
+    ambient: &Ambient,
+    cancel: &Cancel,
+    request: &PullRequest,
+    events: EventSink<'_>,
+) -> Result<Vec<ImageReport>, Error> {
+    let wanted = wanted(request.platform.as_deref())?;
+    let names = request.images.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
+    let store = cache::open(settings)?;
+    let puller = Puller::open(settings, ambient, cancel, &store)?;
+    let pulled = names.iter().map(|name| Ok(ImageReport::of(&puller.pull(name, &wanted, events)?)));
+    pulled.collect()
+}
+
+/// Brings images into a store.
+#[derive(Debug)]
+pub(super) struct Puller<'a> {
+    registry: Registry,
+    store: &'a Store,
+}
+
+impl<'a> Puller<'a> {
+    pub(super) fn open(
+        settings: &Settings,
+        ambient: &Ambient,
+        cancel: &Cancel,
+        store: &'a Store,
+    ) -> Result<Self, Error> {
+        let told = |_: RegistryEvent<'_>| {};
+        Ok(Self { registry: registry::open(settings, ambient, cancel, told)?, store })
+    }
+
+    /// Brings one image; what of it is in the store already does not come again.
+    pub(super) fn pull(
+        &self,
+        name: &ImageReference,
+        wanted: &ImagePlatform,
+        events: EventSink<'_>,
+    ) -> Result<Image, Error> {
+        let remote = self.registry.image(name, wanted).map_err(registry::failed)?;
+        let absent: Vec<&Descriptor> =
+            remote.manifest.layers.iter().filter(|layer| !self.store.has_blob(&layer.digest)).collect();
+        self.layers(name, &absent, events)?;
+        let RemoteImage { descriptor, manifest_bytes, config_bytes, .. } = remote;
+        for mut bytes in [manifest_bytes.as_slice(), config_bytes.as_slice()] {
+            self.store.put_blob(&mut bytes)?;
+        }
+        let catalogue = Catalogue { store: self.store };
+        let image = catalogue
+            .read(name, &descriptor)?
+            .ok_or_else(|| Error::new(ErrorKind::Machine, ImageFault::Vanished(name.to_string())))?;
+        catalogue.name(name, &image)?;
+        Ok(image)
+    }
+
+    /// Brings layers, several at once. The first failure is told, and no further layer is begun after it.
+    fn layers(
+        &self,
+        name: &ImageReference,
+        layers: &[&Descriptor],
+        events: EventSink<'_>,
+    ) -> Result<(), Error> {
+        let (waiting, failure) = (Mutex::new(layers.iter()), Mutex::new(None));
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(layer) = next() {
+                if let Err(error) = self.layer(name, layer, events) {
+                    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..AT_ONCE.min(layers.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn layer(&self, name: &ImageReference, layer: &Descriptor, events: EventSink<'_>) -> Result<(), Error> {
+        let create = || self.store.begin_blob().map_err(io::Error::other);
+        let blob = self.registry.blob(name, layer, &create).map_err(registry::failed)?;
+        blob.keep(&layer.digest)?;
+        events(Event::Fetched { what: format!("layer {}", layer.digest.short()), bytes: layer.size });
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! `hwb image`
+
+use clap::{Args, Subcommand};
+
+/// `hwb image`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Fetch images from their registries
+    Pull(PullArguments),
+    /// List the images in the store
+    #[command(visible_alias = "list")]
+    Ls(ListArguments),
+    /// Show what an image is made of and how it is run
+    Inspect(ShowArguments),
+    /// Show how an image came about
+    History(ShowArguments),
+    /// Give an image another name as well
+    Tag(TagArguments),
+    /// Take names from images
+    Rm(RemoveArguments),
+}
+
+/// `hwb image pull`
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// The images
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    /// For this platform instead of this machine's
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<String>,
+}
+
+/// `hwb image ls`
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Print whole digests
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+}
+
+/// What shows something of one image.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// Its name, or the beginning of its identifier
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The one for this platform instead of this machine's
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<String>,
+}
+
+/// `hwb image tag`
+#[derive(Debug, Args)]
+pub(crate) struct TagArguments {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Its other name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `hwb image rm`
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArguments {
+    /// The names
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+}

@@ -1,0 +1,204 @@
+//! `hwb image`, with a registry of the test.
+
+use hwb_testkit::image::push_index;
+use hwb_testkit::registry::{Access, Fault, Registry};
+use hwb_testkit::{CommandContext, Image, Tree};
+use insta::assert_snapshot;
+
+/// A place in which the registry has always the same name.
+fn context(registry: &Registry) -> CommandContext {
+    crate::context().filter(&regex_of(registry), "[REGISTRY]")
+}
+
+fn regex_of(registry: &Registry) -> String {
+    registry.address().to_string().replace('.', r"\.")
+}
+
+fn name(registry: &Registry, rest: &str) -> String {
+    format!("{}/{rest}", registry.address())
+}
+
+fn base() -> Image {
+    let layer = Tree::new().file("etc/os-release", "ID=test\n");
+    Image::new().layer(&layer).config("Cmd", vec!["sh"]).config("Env", vec!["PATH=/bin", "A=b"])
+}
+
+#[test]
+fn an_image_is_pulled_and_shown() {
+    let registry = Registry::open();
+    base().layer(&Tree::new().file("usr/greeting", "hello")).push(&registry, "base", "1");
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    assert_snapshot!(context.run(["image", "pull", &image]), @r"
+    exit: 0
+    --- stdout
+    [REGISTRY]/base@sha256:[DIGEST]
+    --- stderr
+      layer [SHORT] [SIZE]
+      layer [SHORT] [SIZE]
+    ");
+    assert_snapshot!(context.run(["image", "ls"]), @r"
+    exit: 0
+    --- stdout
+    IMAGE                   ID            PLATFORM     CREATED               SIZE
+    [REGISTRY]/base:1  [SHORT]  linux/amd64  [DATE]  [SIZE]
+    ");
+    assert_snapshot!(context.run(["image", "inspect", &image]), @r#"
+    exit: 0
+    --- stdout
+    [REGISTRY]/base:1
+
+    id        sha256:[DIGEST]
+    digest    sha256:[DIGEST]
+    platform  linux/amd64
+    created   [DATE]
+    env       PATH=/bin
+              A=b
+    cmd       ["sh"]
+    layer     sha256:[DIGEST] [SIZE]
+              sha256:[DIGEST] [SIZE]
+    "#);
+    assert_snapshot!(context.run(["image", "history", &image]), @r"
+    exit: 0
+    --- stdout
+    [DATE]  [SIZE]  COPY
+    [DATE]  [SIZE]  COPY
+    ");
+
+    // Layers that are there do not come again.
+    let asked = registry.asked().len();
+    context.run(["image", "pull", "-q", &image]).success();
+    let again = registry.asked().split_off(asked);
+    assert_eq!(again.iter().filter(|line| line.contains("/blobs/")).count(), 1, "the config: {again:?}");
+
+    let details = context.run(["image", "inspect", "--json", &image]).success().json();
+    let id = details["id"].as_str().unwrap();
+    let short = &id["sha256:".len()..][..12];
+    assert_eq!(context.run(["image", "inspect", "--json", short]).success().json(), details);
+    assert_eq!(details["config"]["config"]["Cmd"], serde_json::json!(["sh"]));
+}
+
+#[test]
+fn names_are_given_and_taken() {
+    let registry = Registry::open();
+    base().push(&registry, "base", "1");
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    context.run(["image", "pull", "-q", &image]).success();
+    assert_snapshot!(context.run(["image", "tag", &image, "mine"]), @r"
+    exit: 0
+    --- stdout
+    docker.io/library/mine:latest
+    ");
+    let names = || {
+        let images = context.run(["image", "ls", "--json"]).success().json();
+        let names = images.as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(), [image.as_str(), "docker.io/library/mine:latest"]);
+    assert_snapshot!(context.run(["image", "rm", &image]), @r"
+    exit: 0
+    --- stdout
+    [REGISTRY]/base:1
+    ");
+    assert_eq!(names(), ["docker.io/library/mine:latest"]);
+    assert_snapshot!(context.run(["image", "rm", &image]), @r"
+    exit: 4
+    --- stderr
+    error: no image in the store is called `[REGISTRY]/base:1`
+    hint: `hwb image ls` lists what is there, and `hwb image pull` gets more
+    ");
+    assert_snapshot!(context.run(["image", "tag", "mine", "Mine"]), @r"
+    exit: 2
+    --- stderr
+    error: `Mine` is not an image name: repositories are in lower case
+    ");
+}
+
+#[test]
+fn the_image_for_the_platform_is_taken() {
+    let registry = Registry::open();
+    let arm = base().architecture("arm64");
+    push_index(&registry, "base", "1", &[base(), arm]);
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    let platform = |arguments: &[&str]| {
+        let pulled = context.run(["image", "pull", "-q", "--json", &image].iter().chain(arguments));
+        pulled.success().json()[0]["platform"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(platform(&["--platform", "linux/arm64"]), "linux/arm64");
+    assert_eq!(platform(&["--platform", "linux/amd64"]), "linux/amd64");
+    let shown = context.run(["image", "inspect", "--json", "--platform", "linux/arm64", &image]);
+    assert_eq!(shown.success().json()["platform"], "linux/arm64");
+    assert_snapshot!(context.run(["image", "pull", &image, "--platform", "linux/s390x"]), @r"
+    exit: 5
+    --- stderr
+    error: Failed to pull image `[REGISTRY]/base:1`
+      caused by: there is no image for linux/s390x, only for linux/amd64, linux/arm64
+    ");
+    assert_snapshot!(context.run(["image", "pull", &image, "--platform", "linux"]), @r"
+    exit: 2
+    --- stderr
+    error: `linux` is a platform without a processor; say `linux/amd64` or another one
+    ");
+}
+
+#[test]
+fn what_cannot_be_pulled_says_why() {
+    let registry = Registry::open();
+    let digest = base().push(&registry, "base", "1");
+    let context = context(&registry);
+    let pull = |rest: &str| context.run(["image", "pull", &name(&registry, rest)]);
+    assert_snapshot!(pull("base:2"), @r"
+    exit: 5
+    --- stderr
+    error: Failed to pull image `[REGISTRY]/base:2`
+      caused by: `http://[REGISTRY]/v2/base/manifests/2` does not exist (MANIFEST_UNKNOWN: as the test wants it)
+    ");
+    assert_snapshot!(pull("Base:1"), @r"
+    exit: 2
+    --- stderr
+    error: `[REGISTRY]/Base:1` is not an image name: repositories are in lower case
+    ");
+    registry.fault("GET /v2/base/blobs", Fault::Garbled);
+    let garbled = pull(&format!("base@{digest}"));
+    assert!(garbled.stderr.contains("sha256:"), "{garbled}");
+    garbled.exit(5);
+    assert_eq!(context.run(["image", "ls", "--json"]).success().json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_password_is_found_and_never_shown() {
+    let registry = Registry::with(Access::Password("user", "hunter2"));
+    base().push(&registry, "base", "1");
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    assert_snapshot!(context.run(["image", "pull", &image]), @r"
+    exit: 5
+    --- stderr
+    error: Failed to pull image `[REGISTRY]/base:1`
+      caused by: `http://[REGISTRY]/v2/base/manifests/1` was refused (UNAUTHORIZED: as the test wants it); no credentials were sent
+    ");
+    let auth =
+        serde_json::json!({ "auths": { registry.address().to_string(): { "auth": "dXNlcjpodW50ZXIy" } } });
+    let folder = context.home().join(".docker");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("config.json"), auth.to_string()).unwrap();
+    let pulled = context.run(["image", "pull", &image]).success();
+    assert!(!format!("{pulled}").contains("hunter2"));
+}
+
+#[test]
+fn a_mirror_is_asked_first() {
+    let registry = Registry::open();
+    base().push(&registry, "mirrored/base", "1");
+    let context = context(&registry);
+    let settings =
+        format!("[registries]\nmirrors = {{ \"quay.io/pypa\" = \"{}/mirrored\" }}\n", registry.address());
+    fs_err::write(context.work().join("hwb.toml"), settings).unwrap();
+    let folder = context.home().join(".config/hwb");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::rename(context.work().join("hwb.toml"), folder.join("hwb.toml")).unwrap();
+    let pulled = context.run(["image", "pull", "-q", "--json", "quay.io/pypa/base:1"]).success().json();
+    assert_eq!(pulled[0]["name"], "quay.io/pypa/base:1");
+}
