@@ -216,6 +216,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// How many bytes of the archive have been read: behind an entry, where its contents start.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Reads what is left of the stream behind the last member, so that its checksums are checked.
     ///
     /// # Errors
