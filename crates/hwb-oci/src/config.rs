@@ -206,6 +206,24 @@ impl ImageConfig {
         json::write(self)
     }
 
+    /// Puts a layer on top. The image is as old as that.
+    pub fn append_layer(&mut self, diff_id: Digest, history: History) {
+        self.rootfs.diff_ids.push(diff_id);
+        self.append(History { empty_layer: false, ..history });
+    }
+
+    /// Notes what was done without a layer.
+    pub fn append_empty(&mut self, history: History) {
+        self.append(History { empty_layer: true, ..history });
+    }
+
+    fn append(&mut self, history: History) {
+        if history.created.is_some() {
+            self.created.clone_from(&history.created);
+        }
+        self.history.push(history);
+    }
+
     /// What the image is for.
     ///
     /// # Errors
@@ -213,6 +231,13 @@ impl ImageConfig {
     /// If a field is empty or is no word.
     pub fn platform(&self) -> Result<ImagePlatform, ParseImagePlatformError> {
         ImagePlatform::new(&self.os, &self.architecture, self.variant.as_deref())
+    }
+}
+
+impl History {
+    /// What a command did at that time.
+    pub fn new(created: Timestamp, created_by: impl Into<String>) -> Self {
+        Self { created: Some(created.rfc3339()), created_by: Some(created_by.into()), ..Self::default() }
     }
 }
 

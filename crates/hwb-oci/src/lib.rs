@@ -9,6 +9,7 @@
 //! - [`chain`]: the names of layers that lie on others.
 //! - [`blob`]: bytes held against their descriptor.
 //! - [`layer`]: what an image changes of the one below it, written and read.
+//! - [`layout`]: images as files: OCI image layouts, and the archives of `docker save`.
 //!
 //! Everything read here comes from strangers. A document is read whole, within [`MAX_DOCUMENT`] bytes, and is checked
 //! before anybody sees it. A document written here is canonical: the same image gives the same bytes. Of a document
@@ -22,6 +23,7 @@ pub mod config;
 pub mod descriptor;
 pub mod error;
 pub mod layer;
+pub mod layout;
 pub mod manifest;
 pub mod media;
 

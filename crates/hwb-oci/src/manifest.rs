@@ -131,6 +131,21 @@ impl Document {
     }
 }
 
+/// Everything that a manifest of either kind names, whatever it is: what must be copied with it. Nothing is checked
+/// but that it can be read, as an index may name signatures and other things that are no images.
+///
+/// # Errors
+///
+/// [`ParseError`] if it is malformed.
+pub fn children(bytes: &[u8]) -> Result<Vec<Descriptor>, ParseError> {
+    let wire: Wire = json::read("manifest", bytes)?;
+    Ok([wire.config.map(|config| vec![config]), wire.layers, wire.manifests]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect())
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Schema {
