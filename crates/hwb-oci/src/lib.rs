@@ -6,6 +6,7 @@
 //! - [`descriptor`]: a pointer to bytes by their digest.
 //! - [`manifest`]: what an image is made of, and an index of images for several platforms.
 //! - [`config`]: how an image is run, and how it came about.
+//! - [`change`]: what a user changes of that.
 //! - [`chain`]: the names of layers that lie on others.
 //! - [`blob`]: bytes held against their descriptor.
 //! - [`layer`]: what an image changes of the one below it, written and read.
@@ -19,6 +20,7 @@
 
 pub mod blob;
 pub mod chain;
+pub mod change;
 pub mod config;
 pub mod descriptor;
 pub mod error;
@@ -29,6 +31,7 @@ pub mod media;
 
 mod json;
 
+pub use self::change::Change;
 pub use self::config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use self::descriptor::{Descriptor, Platform};
 pub use self::error::ParseError;
