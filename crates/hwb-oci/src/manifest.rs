@@ -69,8 +69,6 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<MediaType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    artifact_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     config: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<Descriptor>>,
@@ -163,7 +161,6 @@ impl Index {
         json::write(&Wire {
             schema_version: 2,
             media_type: Some(self.media_type()),
-            artifact_type: None,
             config: None,
             layers: None,
             manifests: Some(self.manifests.clone()),
@@ -211,7 +208,6 @@ impl Manifest {
         json::write(&Wire {
             schema_version: 2,
             media_type: Some(self.media_type()),
-            artifact_type: None,
             config: Some(self.config.clone()),
             layers: Some(self.layers.clone()),
             manifests: None,
