@@ -7,7 +7,7 @@
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
 //! - [`image`]: container images.
-//! - [`registry`]: a registry of container images on loopback.
+//! - [`registry`]: a registry of container images on loopback; [`docker_registry`]: one that others wrote.
 //! - [`command`]: runs the command line where nothing of this machine is seen.
 //!
 //! The archives are written by other code than hwb's own, so that a test never agrees with itself. Everything here
@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod command;
+pub mod docker_registry;
 pub mod elf;
 pub mod hostile;
 mod http;

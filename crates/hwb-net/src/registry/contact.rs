@@ -373,8 +373,13 @@ async fn find(registry: &Registry, name: &str) -> Result<Base, Failure> {
             // A server with TLS says so to whoever comes without.
             Ok(reply) if base.url.scheme() == "http" && reply.status() == StatusCode::BAD_REQUEST => {}
             Ok(_) => return Ok(base),
-            Err(Failure::Unreachable { url, source }) if !is_about_certificates(&source) => {
-                first.get_or_insert(Failure::Unreachable { url, source });
+            // Whoever speaks TLS and is not known is not spoken to without.
+            Err(Failure::Unreachable { url, source }) if is_about_certificates(&source) => {
+                return Err(Failure::Unreachable { url, source });
+            }
+            // A machine without certificates may still have a registry of its own.
+            Err(failure @ (Failure::Unreachable { .. } | Failure::Client { .. })) => {
+                first.get_or_insert(failure);
             }
             Err(failure) => return Err(failure),
         }

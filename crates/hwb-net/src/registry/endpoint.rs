@@ -20,8 +20,20 @@ pub struct Mirror {
 /// A text that names neither a registry nor repositories of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a registry with or without the beginning of a repository, such as `quay.io/pypa`")]
-pub struct ParseMirrorError {
+pub struct ParsePlaceError {
     text: String,
+}
+
+/// Checks the name of a registry, with or without the beginning of a repository; without a slash at its end.
+pub(super) fn place(text: &str) -> Result<&str, ParsePlaceError> {
+    let name = text.strip_suffix('/').unwrap_or(text);
+    let host = name.split('/').next().unwrap_or_default();
+    // Any repository below it must have a name.
+    let probe: Result<ImageReference, _> = format!("{name}/a").parse();
+    match probe {
+        Ok(image) if image.registry() == host.to_ascii_lowercase() => Ok(name),
+        _ => Err(ParsePlaceError { text: text.to_owned() }),
+    }
 }
 
 impl Mirror {
@@ -31,21 +43,8 @@ impl Mirror {
     /// # Errors
     ///
     /// If one of them names no place.
-    pub fn new(prefix: &str, location: &str) -> Result<Self, ParseMirrorError> {
-        let place = |text: &str| {
-            let trimmed = text.strip_suffix('/').unwrap_or(text);
-            // Any repository below it must have a name.
-            let probe: Result<ImageReference, _> = format!("{trimmed}/a").parse();
-            let fits = |image: &ImageReference| {
-                let first = trimmed.split('/').next().unwrap_or_default();
-                image.registry() == first.to_ascii_lowercase() && image.digest().is_none()
-            };
-            match probe {
-                Ok(image) if fits(&image) => Ok(trimmed.to_owned()),
-                _ => Err(ParseMirrorError { text: text.to_owned() }),
-            }
-        };
-        Ok(Self { prefix: place(prefix)?, location: place(location)? })
+    pub fn new(prefix: &str, location: &str) -> Result<Self, ParsePlaceError> {
+        Ok(Self { prefix: place(prefix)?.to_owned(), location: place(location)?.to_owned() })
     }
 
     /// Where `name` (registry and repository) is at this mirror.

@@ -10,6 +10,7 @@ use hwb_oci::manifest::ChooseError;
 use reqwest::StatusCode;
 
 use super::credentials::{CredentialError, CredentialOrigin};
+use super::endpoint::ParsePlaceError;
 use super::said::Said;
 
 /// Failure of one operation.
@@ -142,6 +143,9 @@ pub enum Failure {
         /// What is wrong with it.
         what: String,
     },
+    /// The registry, as somebody named it, is none.
+    #[error(transparent)]
+    Place(#[from] ParsePlaceError),
     /// The registry wants an authentication of another kind.
     #[error("`{url}` asks for an authentication that hwb does not know")]
     Challenge {

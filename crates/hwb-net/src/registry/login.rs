@@ -7,14 +7,16 @@ use reqwest::{Method, StatusCode};
 
 use super::Registry;
 use super::contact::{Action, Contact, Host};
-use super::credentials::{CredentialOrigin, Login};
-use super::endpoint::{Endpoint, Role};
+use super::credentials::{CredentialOrigin, Login, normal};
+use super::endpoint::{Endpoint, Role, place};
 use super::error::{Failure, RegistryError};
 use super::wire::Ask;
 
 impl Registry {
     /// Tries a user name and a password at a registry, and keeps them in `file` (one of the form of Docker's
     /// `config.json`), or with the helper that it names. Says where they are now.
+    ///
+    /// They may be for some repositories only: `quay.io/pypa` is a registry in this sense too.
     ///
     /// # Errors
     ///
@@ -26,8 +28,10 @@ impl Registry {
         file: &Path,
     ) -> Result<CredentialOrigin, RegistryError> {
         let attempt = || {
-            self.wire.block_on(self.persist(async || self.enter(registry, login).await))?;
-            Ok(self.settings.credentials.store(file, registry, login, self.wire.cancel())?)
+            let name = normal(registry);
+            let host = place(&name)?.split('/').next().unwrap_or_default();
+            self.wire.block_on(self.persist(async || self.enter(host, login).await))?;
+            Ok(self.settings.credentials.store(file, &name, login, self.wire.cancel())?)
         };
         attempt().map_err(failed(registry))
     }
@@ -38,12 +42,15 @@ impl Registry {
     ///
     /// [`RegistryError::Login`] if a file or a helper fails.
     pub fn logout(&self, registry: &str) -> Result<Vec<CredentialOrigin>, RegistryError> {
-        let erased = self.settings.credentials.erase(registry, self.wire.cancel());
-        erased.map_err(|error| failed(registry)(error.into()))
+        let attempt = || {
+            let name = normal(registry);
+            Ok(self.settings.credentials.erase(place(&name)?, self.wire.cancel())?)
+        };
+        attempt().map_err(failed(registry))
     }
 
-    async fn enter(&self, registry: &str, login: &Login) -> Result<(), Failure> {
-        let endpoint = Endpoint { host: registry.to_owned(), repository: String::new(), role: Role::Origin };
+    async fn enter(&self, host: &str, login: &Login) -> Result<(), Failure> {
+        let endpoint = Endpoint { host: host.to_owned(), repository: String::new(), role: Role::Origin };
         // What is known of the registry was got as somebody else.
         let contact = Contact::make(self, Arc::<Host>::default(), &endpoint, Action::Enter(login)).await?;
         let answered = contact.ask(&Ask::new(Method::GET, contact.root())).await?;

@@ -44,7 +44,7 @@ pub mod settings;
 mod wire;
 
 pub use self::credentials::{CredentialError, CredentialOrigin, CredentialSources, Login};
-pub use self::endpoint::{Mirror, ParseMirrorError};
+pub use self::endpoint::{Mirror, ParsePlaceError};
 pub use self::error::{Failure, RegistryError, Sent, Size};
 pub use self::pull::{Pulled, RemoteImage};
 pub use self::push::{BlobUpload, Pushed};

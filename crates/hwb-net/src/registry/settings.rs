@@ -86,7 +86,8 @@ impl Default for Patience {
 /// How blobs are uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Upload {
-    /// Each in one request, which every registry takes; what is missing after a failure in a second one.
+    /// Each in one request, which every registry takes. What is missing when that breaks goes in a second one, if the
+    /// registry knows how far it came; Docker's own does not, and gets all of it again.
     #[default]
     Whole,
     /// In requests of so many bytes, for proxies that limit them. Not every registry takes these.

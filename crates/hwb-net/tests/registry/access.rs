@@ -231,6 +231,13 @@ fn a_login_is_tried_and_kept_and_forgotten() {
         assert_eq!(again.registry.logout(&host).unwrap(), [CredentialOrigin::File(file.clone())]);
         assert!(!text().contains(ME), "{}", text());
         assert_eq!(again.registry.logout(&host).unwrap(), []);
+        // For some of its repositories only.
+        let login = Login { user: "me".to_owned(), password: Secret::new("hunter2") };
+        again.registry.login(&format!("http://{host}/team/"), &login, &file).unwrap();
+        assert!(text().contains(&format!("\"{host}/team\"")), "{}", text());
+        assert_eq!(again.registry.logout(&host).unwrap(), []);
+        assert_eq!(again.registry.logout(&format!("{host}/team")).unwrap().len(), 1);
+        again.registry.login("no registry", &login, &file).unwrap_err();
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hwb_sandbox::{Cancel, SandboxError};
 use hwb_store::FsError;
@@ -196,7 +196,7 @@ impl CredentialSources {
     /// Keeps credentials in `path`, or with the helper that it names. Says where they are now.
     pub(super) fn store(
         &self,
-        path: &std::path::Path,
+        path: &Path,
         host: &str,
         login: &Login,
         cancel: &Cancel,
@@ -259,7 +259,7 @@ fn server_name(host: &str) -> String {
 }
 
 /// The name of a registry, or of repositories of one, in any of the ways in which files write it.
-fn normal(key: &str) -> String {
+pub(super) fn normal(key: &str) -> String {
     let name = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let name = name.strip_suffix('/').unwrap_or(name);
     // Of URLs only: in a plain name this may be a repository.
