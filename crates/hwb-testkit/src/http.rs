@@ -33,11 +33,21 @@ pub(crate) trait Site: Debug + Send + Sync + 'static {
     /// Answers a request.
     fn answer(&self, request: &Request) -> Answer;
 
-    /// How much of a request's body is read: after less than all of it [`Site::answer`] is asked, and the connection
-    /// ends without an answer.
-    fn patience(&self, _head: &Request) -> u64 {
-        u64::MAX
+    /// How much of a request's body is listened to.
+    fn hearing(&self, _head: &Request) -> Hearing {
+        Hearing::Whole
     }
+}
+
+/// How much of a request's body is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// All of it.
+    Whole,
+    /// So many bytes; then the site is asked, and the connection ends without an answer.
+    Cut(u64),
+    /// None of it: the answer comes at once, and whatever else is sent goes nowhere.
+    Nothing,
 }
 
 /// What is sent back.
@@ -165,15 +175,25 @@ fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     while let Some(mut request) = read_head(&mut reader)? {
         let length: u64 =
             request.headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let wanted = length.min(shared.site.patience(&request));
-        reader.by_ref().take(wanted).read_to_end(&mut request.body)?;
+        let hearing = shared.site.hearing(&request);
+        let heard = match hearing {
+            Hearing::Whole => length,
+            Hearing::Cut(limit) => length.min(limit),
+            Hearing::Nothing => 0,
+        };
+        reader.by_ref().take(heard).read_to_end(&mut request.body)?;
         let answer = shared.site.answer(&request);
         request.status = answer.status;
         request.body.clear();
         let head_only = request.method == "HEAD";
         shared.log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        if wanted < length || !send(stream, &answer, head_only)? {
+        let is_cut = heard < length && hearing != Hearing::Nothing;
+        if is_cut || !send(stream, &answer, head_only)? {
             return Ok(());
+        }
+        if hearing == Hearing::Nothing {
+            stream.shutdown(Shutdown::Write)?;
+            return io::copy(&mut reader, &mut io::sink()).map(drop);
         }
     }
     Ok(())

@@ -24,14 +24,15 @@ pub struct ParsePlaceError {
     text: String,
 }
 
-/// Checks the name of a registry, with or without the beginning of a repository; without a slash at its end.
-pub(super) fn place(text: &str) -> Result<&str, ParsePlaceError> {
+/// Checks the name of a registry, with or without the beginning of a repository; gives it in lower case and without a
+/// slash at its end.
+pub(super) fn place(text: &str) -> Result<String, ParsePlaceError> {
     let name = text.strip_suffix('/').unwrap_or(text);
     let host = name.split('/').next().unwrap_or_default();
     // Any repository below it must have a name.
     let probe: Result<ImageReference, _> = format!("{name}/a").parse();
     match probe {
-        Ok(image) if image.registry() == host.to_ascii_lowercase() => Ok(name),
+        Ok(image) if image.registry() == host.to_ascii_lowercase() => Ok(name.to_ascii_lowercase()),
         _ => Err(ParsePlaceError { text: text.to_owned() }),
     }
 }
@@ -44,7 +45,7 @@ impl Mirror {
     ///
     /// If one of them names no place.
     pub fn new(prefix: &str, location: &str) -> Result<Self, ParsePlaceError> {
-        Ok(Self { prefix: place(prefix)?.to_owned(), location: place(location)?.to_owned() })
+        Ok(Self { prefix: place(prefix)?, location: place(location)? })
     }
 
     /// Where `name` (registry and repository) is at this mirror.
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn mirrors_of_the_longest_prefix_come_first_and_the_origin_last() {
         let mirrors = [
-            Mirror::new("quay.io", "cache.example:5000").unwrap(),
+            Mirror::new("Quay.io", "Cache.example:5000").unwrap(),
             Mirror::new("quay.io/pypa/", "mirror.example/quay/pypa").unwrap(),
             Mirror::new("docker.io/library", "hub.example/official").unwrap(),
         ];

@@ -28,8 +28,8 @@ impl Registry {
         file: &Path,
     ) -> Result<CredentialOrigin, RegistryError> {
         let attempt = || {
-            let name = normal(registry);
-            let host = place(&name)?.split('/').next().unwrap_or_default();
+            let name = place(&normal(registry))?;
+            let host = name.split('/').next().unwrap_or_default();
             self.wire.block_on(self.persist(async || self.enter(host, login).await))?;
             Ok(self.settings.credentials.store(file, &name, login, self.wire.cancel())?)
         };
@@ -43,8 +43,8 @@ impl Registry {
     /// [`RegistryError::Login`] if a file or a helper fails.
     pub fn logout(&self, registry: &str) -> Result<Vec<CredentialOrigin>, RegistryError> {
         let attempt = || {
-            let name = normal(registry);
-            Ok(self.settings.credentials.erase(place(&name)?, self.wire.cancel())?)
+            let name = place(&normal(registry))?;
+            Ok(self.settings.credentials.erase(&name, self.wire.cancel())?)
         };
         attempt().map_err(failed(registry))
     }

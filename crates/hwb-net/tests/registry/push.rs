@@ -2,10 +2,10 @@
 
 use hwb_ident::Digest;
 use hwb_net::registry::{BlobUpload, Mirror, Pushed, RegistryError, RegistrySettings, Upload};
-use hwb_oci::{Dialect, MediaType};
+use hwb_oci::{Descriptor, Dialect, MediaType};
 use hwb_testkit::registry::{Fault, Registry as Server, Request};
 
-use crate::{Client, LAYER, documents, explain, image, layer, opener, put_image, settings};
+use crate::{Client, LAYER, documents, explain, image, layer, layer_type, opener, put_image, settings};
 
 /// Pushes [`LAYER`].
 fn push(client: &Client, server: &Server, from: Option<&str>) -> Result<Pushed, RegistryError> {
@@ -146,6 +146,20 @@ fn a_refused_upload_says_why() {
         Fault::Answer(201, vec![("Docker-Content-Digest", other.to_string())], String::new()),
         &format!("`http://HOST/v2/app/blobs/uploads/u1` sent what has the digest {other}, not LAYER"),
     );
+}
+
+#[test]
+fn who_will_not_listen_is_heard() {
+    let server = Server::open();
+    server.fault("PUT", Fault::Early(413, "SIZE_INVALID"));
+    let client = Client::of([&server]);
+    // More than any socket holds.
+    let bytes: &'static [u8] = Box::leak(vec![0; 32 << 20].into_boxed_slice());
+    let blob = Descriptor::of(layer_type(), bytes);
+    let upload = BlobUpload { blob: &blob, from: None, open: &opener(bytes) };
+    let error = client.registry.push_blob(&image(&server, "app:1"), &upload).unwrap_err();
+    assert!(explain(&error, &server).contains("answered 413 Payload Too Large (SIZE_INVALID"), "{error:?}");
+    assert!(error.hint().unwrap().contains("the size of chunks"));
 }
 
 #[test]

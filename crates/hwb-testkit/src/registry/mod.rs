@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use crate::http::Request;
-use crate::http::{Answer, Delivery, Server, Site};
+use crate::http::{Answer, Delivery, Hearing, Server, Site};
 use crate::sha256_hex;
 
 mod access;
@@ -37,6 +37,8 @@ pub enum Fault {
     WithoutRanges,
     /// Of what is uploaded so many bytes are read, then the connection ends.
     Deaf(u64),
+    /// Before anything of what is uploaded is read, it is answered with this status and an error of this code.
+    Early(u16, &'static str),
 }
 
 /// A fault, and the next request that it hits.
@@ -235,7 +237,7 @@ impl Site for Pages {
     fn answer(&self, request: &Request) -> Answer {
         match self.spring(request) {
             None => self.respond(request, true),
-            Some(Fault::Status(status, code)) => error(status, code),
+            Some(Fault::Status(status, code) | Fault::Early(status, code)) => error(status, code),
             Some(Fault::Answer(status, headers, body)) => {
                 headers.iter().fold(Answer::new(status, "application/json", body), |answer, (name, value)| {
                     answer.header(name, value)
@@ -256,13 +258,14 @@ impl Site for Pages {
         }
     }
 
-    fn patience(&self, head: &Request) -> u64 {
+    fn hearing(&self, head: &Request) -> Hearing {
         let asked = format!("{} {}", head.method, head.path);
         let state = self.lock();
         let hit = state.traps.iter().find(|trap| asked.starts_with(&trap.start));
         match hit.map(|trap| &trap.fault) {
-            Some(Fault::Deaf(length)) => *length,
-            _ => u64::MAX,
+            Some(Fault::Deaf(length)) => Hearing::Cut(*length),
+            Some(Fault::Early(..)) => Hearing::Nothing,
+            _ => Hearing::Whole,
         }
     }
 }
