@@ -1,34 +1,19 @@
 //! A repository at a registry, spoken to as somebody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::challenge::Challenge;
 use super::credentials::{CredentialOrigin, Credentials, Identity, Login};
 use super::endpoint::{Candidate, Endpoint, candidates};
 use super::error::{Failure, Sent, is_about_certificates};
-use super::said::Said;
+use super::grant::{Answered, Grant, TokenRequest};
+use super::message::{Ask, Base, is_same_server, shown};
 use super::settings::Upload;
-use super::wire::{Ask, Base, Payload, Reply, hop, is_same_server, shown};
 use super::{Registry, Tries};
-
-/// No token is longer.
-const TOKEN_LIMIT: usize = 256 << 10;
-
-/// How long a token is good where its server does not say.
-const TOKEN_LIFE: u64 = 60;
-
-/// What servers of tokens are told who the program is.
-const CLIENT: &str = "hwb";
 
 /// What is known of one registry.
 #[derive(Debug, Default)]
@@ -46,37 +31,6 @@ struct Access {
     grants: BTreeMap<String, Grant>,
     /// What is known about who asks, by repository.
     credentials: BTreeMap<String, Option<Credentials>>,
-}
-
-/// What is sent so that a registry lets us in.
-#[derive(Clone)]
-pub(super) struct Grant {
-    header: HeaderValue,
-    sent: Sent,
-    until: Option<Instant>,
-}
-
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grant").field("sent", &self.sent).field("until", &self.until).finish_non_exhaustive()
-    }
-}
-
-impl Grant {
-    fn new(scheme: &str, value: &str, sent: Sent) -> Option<Self> {
-        let mut header: HeaderValue = format!("{scheme} {value}").parse().ok()?;
-        header.set_sensitive(true);
-        Some(Self { header, sent, until: None })
-    }
-
-    fn is_good(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
-    }
-
-    /// The part of the header that is secret.
-    fn secret(&self) -> Option<&str> {
-        self.header.to_str().ok()?.split_once(' ').map(|(_, secret)| secret)
-    }
 }
 
 /// What is to be done with a repository.
@@ -99,19 +53,6 @@ pub(super) struct Contact<'a> {
     repository: &'a str,
     action: Action<'a>,
     base: Base,
-}
-
-/// An answer, and what was told to get it.
-pub(super) struct Answered {
-    pub(super) reply: Reply,
-    grant: Option<Grant>,
-}
-
-#[derive(Deserialize)]
-struct TokenReply {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
 }
 
 impl<'a> Contact<'a> {
@@ -219,12 +160,12 @@ impl<'a> Contact<'a> {
         let identity = credentials.map(|known| known.identity);
         let grant = match (&challenge, identity) {
             (_, Some(Identity::Bearer(token))) => Grant::new("Bearer", token.expose(), sent),
-            (Challenge::Basic, Some(Identity::Login(login))) => Grant::new("Basic", &basic(&login), sent),
+            (Challenge::Basic, Some(Identity::Login(login))) => Grant::basic(&login, sent),
             (Challenge::Basic, Some(Identity::Refresh(_)) | None) => None,
             (Challenge::Bearer { realm, service, scope }, identity) => {
                 let scopes = self.scopes().into_iter().chain(scope.clone()).collect();
                 let request = TokenRequest { realm, service: service.as_deref(), scopes, identity, sent };
-                Some(self.token(request).await?)
+                Some(request.send(&self.registry.wire, &self.base).await?)
             }
         };
         access.challenge = Some(challenge.without_scope());
@@ -267,92 +208,6 @@ impl<'a> Contact<'a> {
     fn key(&self) -> String {
         self.scopes().join(" ")
     }
-
-    /// Gets a token from the server that the registry names.
-    async fn token(&self, request: TokenRequest<'_>) -> Result<Grant, Failure> {
-        let realm = hop(&self.base.url, request.realm)?;
-        let (shown, sent) = (shown(&realm), request.sent.clone());
-        let failed = |source| Failure::Token { realm: shown.clone(), source: Box::new(source) };
-        let mut answered = self.exchange(realm, request).await.map_err(failed)?;
-        if answered.reply.status() != StatusCode::OK {
-            return Err(failed(answered.refusal().await));
-        }
-        let body = answered.reply.read(TOKEN_LIMIT).await.map_err(failed)?;
-        let reply: Option<TokenReply> = body.and_then(|body| serde_json::from_slice(&body).ok());
-        let life = reply.as_ref().and_then(|reply| reply.expires_in).unwrap_or(TOKEN_LIFE);
-        let token = reply.and_then(|TokenReply { token, access_token, .. }| {
-            token.or(access_token).filter(|token| !token.is_empty())
-        });
-        let grant = token.and_then(|token| Grant::new("Bearer", &token, sent));
-        let Some(grant) = grant else {
-            let what = "has no token in it".to_owned();
-            return Err(Failure::Nonsense { url: shown, what });
-        };
-        // A request takes a while, and clocks differ.
-        let life = Duration::from_secs(life.saturating_sub((life / 10).min(10)).min(24 * 60 * 60));
-        Ok(Grant { until: Some(Instant::now() + life), ..grant })
-    }
-
-    /// Asks for a token: by `GET`, or with an identity token by a form, as RFC 6749 has it.
-    async fn exchange(&self, mut realm: Url, request: TokenRequest<'_>) -> Result<Answered, Failure> {
-        let TokenRequest { service, scopes, identity, sent, .. } = request;
-        let service = service.map(|service| ("service", service));
-        let wire = &self.registry.wire;
-        let home = |url: &Url| Base { url: url.clone(), trust: self.base.trust.clone() };
-        if let Some(Identity::Refresh(token)) = &identity {
-            let scopes = scopes.into_iter().collect::<Vec<_>>().join(" ");
-            let fixed = [("grant_type", "refresh_token"), ("client_id", CLIENT), ("scope", &scopes)];
-            let pairs = fixed.into_iter().chain(service).chain([("refresh_token", token.expose())]);
-            let form = encode(pairs);
-            let ask = Ask::new(Method::POST, realm.clone())
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .payload(Payload::Bytes(form.as_bytes()));
-            let reply = wire.send(&ask, &home(&realm), None).await?;
-            return Ok(Answered { reply, grant: Grant::new("Form", token.expose(), sent) });
-        }
-        let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
-        let query = encode(service.into_iter().chain(scopes));
-        let query = [realm.query().unwrap_or_default(), &query];
-        let query = query.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
-        realm.set_query(Some(&query));
-        let grant = match identity {
-            Some(Identity::Login(login)) => Grant::new("Basic", &basic(&login), sent),
-            _ => None,
-        };
-        let ask = Ask::new(Method::GET, realm.clone());
-        let reply = wire.send(&ask, &home(&realm), grant.as_ref().map(|grant| &grant.header)).await?;
-        Ok(Answered { reply, grant })
-    }
-}
-
-/// What a server of tokens is asked.
-struct TokenRequest<'a> {
-    realm: &'a str,
-    service: Option<&'a str>,
-    scopes: BTreeSet<String>,
-    identity: Option<Identity>,
-    sent: Sent,
-}
-
-impl Answered {
-    /// Gives the answer if it has one of these statuses, else says what it amounts to.
-    pub(super) async fn expect(self, statuses: &[StatusCode]) -> Result<Reply, Failure> {
-        if statuses.contains(&self.reply.status()) { Ok(self.reply) } else { Err(self.refusal().await) }
-    }
-
-    /// What an answer amounts to that is not the one that was hoped for.
-    pub(super) async fn refusal(mut self) -> Failure {
-        let (url, status, after) = (shown(&self.reply.url), self.reply.status(), self.reply.retry_after());
-        let body = self.reply.explanation().await;
-        let said = Said::read(&body, self.grant.as_ref().and_then(Grant::secret));
-        let sent = self.grant.map_or(Sent::Nothing, |grant| grant.sent);
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Unauthorized { url, sent, said },
-            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Missing { url, said },
-            StatusCode::TOO_MANY_REQUESTS => Failure::TooMany { url, after, sent, said },
-            status => Failure::Status { url, status, after, said },
-        }
-    }
 }
 
 /// Finds where a registry answers; asks only where there is a choice.
@@ -386,15 +241,4 @@ async fn find(registry: &Registry, name: &str) -> Result<Base, Failure> {
     }
     let url = name.to_owned();
     Err(first.unwrap_or_else(|| Failure::Nonsense { url, what: "is not that of a registry".to_owned() }))
-}
-
-fn basic(Login { user, password }: &Login) -> String {
-    STANDARD.encode(format!("{user}:{}", password.expose()))
-}
-
-/// Names and values, as queries and forms have them.
-fn encode<'t>(pairs: impl IntoIterator<Item = (&'t str, &'t str)>) -> String {
-    let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-    let pair = |(name, value)| format!("{name}={}", escaped(value));
-    pairs.into_iter().map(pair).collect::<Vec<_>>().join("&")
 }

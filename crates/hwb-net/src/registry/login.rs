@@ -10,7 +10,7 @@ use super::contact::{Action, Contact, Host};
 use super::credentials::{CredentialOrigin, Login, normal};
 use super::endpoint::{Endpoint, Role, place};
 use super::error::{Failure, RegistryError};
-use super::wire::Ask;
+use super::message::Ask;
 
 impl Registry {
     /// Tries a user name and a password at a registry, and keeps them in `file` (one of the form of Docker's

@@ -5,7 +5,8 @@
 //! - [`settings`]: how registries are reached: mirrors, transports, proxies, how long it is waited.
 //! - `endpoint`: from the name of an image to the places where it may lie.
 //! - [`credentials`]: who asks, from the files and programs of container tools.
-//! - `wire`: requests and answers.
+//! - `message`: requests and answers; `wire`: the connections that they take.
+//! - `challenge`, `grant`: what a registry asks for, and what is sent so that it lets us in.
 //! - `contact`: a repository at a registry, spoken to as somebody.
 //! - [`pull`], [`push`], [`login`]: what can be done.
 //!
@@ -35,7 +36,9 @@ mod contact;
 pub mod credentials;
 mod endpoint;
 mod error;
+mod grant;
 pub mod login;
+mod message;
 pub mod pull;
 pub mod push;
 mod said;

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use super::contact::{Action, Contact};
 use super::endpoint::{Endpoint, Role};
 use super::error::{Failure, RegistryError, Size};
-use super::wire::{Ask, Reply, shown};
+use super::message::{Ask, Reply, shown};
 use super::{Registry, RegistryEvent, Tries};
 
 /// What a registry says the digest of its answer is.

@@ -10,9 +10,9 @@ use reqwest::{Method, StatusCode, Url};
 use super::contact::{Action, Contact};
 use super::endpoint::Endpoint;
 use super::error::{Failure, RegistryError};
+use super::message::{Ask, Payload, Reply, hop, shown};
 use super::pull::said_digest;
 use super::settings::Upload;
-use super::wire::{Ask, Payload, Reply, hop, shown};
 use super::{Registry, Tries};
 
 /// The smallest chunk that a registry takes.

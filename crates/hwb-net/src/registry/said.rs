@@ -32,8 +32,8 @@ struct Problem {
 
 impl Said {
     /// Reads the body of an answer; of one that is not in the form of the specification nothing is repeated. What it
-    /// has of `secret` is left out.
-    pub(super) fn read(body: &[u8], secret: Option<&str>) -> Self {
+    /// has of `secrets` is left out.
+    pub(super) fn read(body: &[u8], secrets: &[String]) -> Self {
         let Ok(Body { errors, details, error_description }) = serde_json::from_slice(body) else {
             return Self::default();
         };
@@ -44,7 +44,7 @@ impl Said {
         };
         let told = errors.into_iter().map(problem).chain(details).chain(error_description);
         let mut text = told.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
-        if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret, "…");
         }
         Self(plain(&text))
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn is_short_and_harmless() {
         let check = |body: &str, expect: &str| {
-            let said = Said::read(body.as_bytes(), Some("hunter2"));
+            let said = Said::read(body.as_bytes(), &["hunter2".to_owned()]);
             assert_eq!(said.to_string(), expect, "{body}");
         };
         check(
@@ -105,6 +105,6 @@ mod tests {
             check(nothing, "");
         }
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(100_000));
-        assert!(Said::read(long.as_bytes(), None).as_str().len() < LIMIT + 8);
+        assert!(Said::read(long.as_bytes(), &[]).as_str().len() < LIMIT + 8);
     }
 }

@@ -184,10 +184,10 @@ fn nobody_else_hears_a_secret() {
     assert!(storage.requests().iter().all(|request| !request.headers.contains_key("authorization")));
     assert_eq!(storage.requests().len(), 2);
     // What the registry repeats is not shown.
-    let echo = format!(r#"{{"errors":[{{"message":"you said {ME}"}}]}}"#);
+    let echo = format!(r#"{{"errors":[{{"message":"you said {ME}, that is hunter2"}}]}}"#);
     server.fault(&format!("GET {path}"), Fault::Answer(400, vec![], echo));
     let shown = explain(&asked().unwrap_err(), &server);
-    assert!(shown.ends_with("(you said …)"), "{shown}");
+    assert!(shown.ends_with("(you said …, that is …)"), "{shown}");
     let debug =
         format!("{:?} {:?}", client.registry, Login { user: "me".into(), password: Secret::new("hunter2") });
     assert!(!debug.contains("hunter2"), "{debug}");
