@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Capabilities.
     ("hwb-store", &["hwb-archive", "hwb-ident"]),
     ("hwb-sandbox", &["hwb-ident"]),
+    ("hwb-snapshot", &["hwb-archive", "hwb-ident", "hwb-oci", "hwb-store"]),
     ("hwb-net", &["hwb-ident", "hwb-oci", "hwb-sandbox", "hwb-store"]),
     ("hwb-uv", &["hwb-archive", "hwb-ident", "hwb-store", "hwb-wheel"]),
     ("hwb-interpreter", &["hwb-archive", "hwb-ident", "hwb-sandbox", "hwb-store", "hwb-uv", "hwb-wheel"]),
@@ -59,7 +60,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("uv-*", &["hwb-uv"]),
     ("reqwest", &["hwb-net"]),
     ("tokio", &["hwb-lib", "hwb-net", "hwb-uv"]),
-    ("rustix", &["hwb-sandbox", "hwb-store"]),
+    ("rustix", &["hwb-sandbox", "hwb-snapshot", "hwb-store"]),
     ("libc", &["hwb-sandbox"]),
     ("clap", &["hwb", "xtask"]),
     ("anyhow", &["xtask"]),

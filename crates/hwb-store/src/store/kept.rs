@@ -22,6 +22,23 @@ impl Store {
         key: &Digest,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
+        let clear = |half: &Path| fs::remove_tree(half).map_err(|error| StoreError::from(error).into());
+        self.kept_and_cleared(area, key, clear, make)
+    }
+
+    /// The same, where `clear` removes what a killed process left: files that belong to ids of a user namespace can
+    /// be removed only inside of one. It is fine if nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// What `clear` and `make` give, or if the directory cannot be made.
+    pub fn kept_and_cleared<E: From<StoreError>>(
+        &self,
+        area: &str,
+        key: &Digest,
+        clear: impl FnOnce(&Path) -> Result<(), E>,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
         let above = self.directory(plain(area)?)?;
         let place = above.join(key.short());
         let marker = above.join(format!("{}.complete", key.short()));
@@ -32,7 +49,7 @@ impl Store {
         let lock = Lock::wait(&lock_file).map_err(StoreError::from)?;
         if !is_complete(&marker, key) {
             fs::remove_tree(&marker).map_err(StoreError::from)?;
-            fs::remove_tree(&place).map_err(StoreError::from)?;
+            clear(&place)?;
             fs::create_directory(&place).map_err(StoreError::from)?;
             make(&place)?;
             fs::write_atomic(&marker, key.to_string().as_bytes()).map_err(StoreError::from)?;

@@ -1,0 +1,139 @@
+//! The layers below one, as overlayfs would show them.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::attributes::{Attributes, Marks, Owner, Owners, PERMISSIONS, modified};
+use crate::ledger::Ledger;
+use crate::path::LayerPath;
+use crate::snapshots::{Snapshot, SnapshotError};
+use crate::tree::{self, Tree, is_whiteout, kind};
+
+/// Unpacked layers, the topmost first.
+#[derive(Debug)]
+pub(crate) struct Lowers {
+    layers: Vec<Lower>,
+    marks: Marks,
+}
+
+#[derive(Debug)]
+struct Lower {
+    tree: Tree,
+    ledger: Ledger,
+}
+
+/// Which of the layers take part in a directory: the topmost first, none where the directory is in none of them.
+pub(crate) type Part = Vec<usize>;
+
+/// What the layers show at a path.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The layer that it is of.
+    layer: usize,
+    pub(crate) stat: Stat,
+}
+
+impl Lowers {
+    pub(crate) fn open(snapshots: &[Snapshot], marks: Marks) -> Result<Self, SnapshotError> {
+        let layers = snapshots.iter().map(|snapshot| {
+            let tree = snapshot.tree();
+            let tree = Tree::open(&tree).map_err(|source| SnapshotError::Open { path: tree, source })?;
+            Ok(Lower { tree, ledger: snapshot.read_ledger()? })
+        });
+        Ok(Self { layers: layers.collect::<Result<_, SnapshotError>>()?, marks })
+    }
+
+    /// The layers that take part in the root: all of them.
+    pub(crate) fn root(&self) -> Part {
+        (0..self.layers.len()).collect()
+    }
+
+    /// What is at `path`, in a directory that has these parts, and which layers take part in it if it is a directory.
+    pub(crate) fn look(&self, above: &Part, path: &LayerPath) -> Result<(Option<Found>, Part), LowerError> {
+        let (mut found, mut part) = (None, Part::new());
+        for &layer in above {
+            let tree = &self.layers[layer].tree;
+            let fault =
+                |errno: Errno| LowerError { path: tree.path().join(path.to_string()), source: errno.into() };
+            let held = match tree.hold(path) {
+                Ok(held) => held,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(fault(errno)),
+            };
+            let stat = rustix::fs::fstat(&held).map_err(fault)?;
+            let is_directory = kind(&stat) == FileType::Directory;
+            if is_whiteout(&stat) || (!is_directory && !part.is_empty()) {
+                break;
+            }
+            if found.is_none() {
+                found = Some(Found { layer, stat });
+            }
+            if !is_directory {
+                break;
+            }
+            part.push(layer);
+            if tree::xattr(&held, self.marks.opaque().to_bytes()).map_err(fault)?.as_deref() == Some(b"y") {
+                break;
+            }
+        }
+        Ok((found, part))
+    }
+
+    /// What is at `path`; `None` if nothing is to be seen there.
+    pub(crate) fn find(&self, path: &LayerPath) -> Result<Option<Found>, LowerError> {
+        let mut part = self.root();
+        let mut found = self.layers.is_empty().then_some(None);
+        for step in path.way() {
+            let looked = self.look(&part, &step)?;
+            found = Some(looked.0);
+            part = looked.1;
+        }
+        Ok(found.flatten())
+    }
+
+    /// Holds what was found at `path`.
+    pub(crate) fn tree(&self, found: &Found) -> &Tree {
+        &self.layers[found.layer].tree
+    }
+
+    /// The ledger of the layer that this was found in.
+    pub(crate) fn ledger(&self, found: &Found) -> &Ledger {
+        &self.layers[found.layer].ledger
+    }
+
+    /// The attributes of what was found at `path`.
+    pub(crate) fn attributes(
+        &self,
+        path: &LayerPath,
+        found: &Found,
+        owners: Owners,
+    ) -> Result<Attributes, LowerError> {
+        let Lower { tree, ledger } = &self.layers[found.layer];
+        let fault =
+            |errno: Errno| LowerError { path: tree.path().join(path.to_string()), source: errno.into() };
+        let held = tree.hold(path).map_err(fault)?;
+        let record = ledger.get(path);
+        let stored = tree::xattrs(&held).map_err(fault)?.into_iter();
+        let shown = stored.filter_map(|(name, value)| Some((self.marks.unescape(&name)?, value)));
+        let recorded = record.into_iter().flat_map(|record| record.xattrs.clone());
+        let xattrs = shown.chain(recorded).collect();
+        let owner = match owners {
+            Owners::Kept => Owner { uid: found.stat.st_uid, gid: found.stat.st_gid },
+            Owners::Recorded => record.and_then(|record| record.owner).unwrap_or_default(),
+        };
+        Ok(Attributes { mode: found.stat.st_mode & PERMISSIONS, owner, mtime: modified(&found.stat), xattrs })
+    }
+}
+
+/// A layer below cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read `{}` of a layer below", path.display())]
+pub struct LowerError {
+    /// What could not be read.
+    path: PathBuf,
+    /// Why.
+    source: io::Error,
+}
