@@ -63,6 +63,10 @@ pub(super) fn interpret(path: LayerPath, entry: Entry) -> Result<Meaning, Unpack
     if above.parts().any(|part| part.starts_with(AUFS)) || (name.starts_with(AUFS) && name != OPAQUE) {
         return Ok(Meaning::Nothing);
     }
+    // A whiteout has nothing below it, and a directory of such a name could not be told from one later.
+    if above.parts().any(|part| part.starts_with(WHITEOUT)) {
+        return Err(UnpackError::Whiteout(path));
+    }
     if name == OPAQUE {
         return Ok(Meaning::Opaque(above));
     }

@@ -1,8 +1,9 @@
 //! Layers made in code, however bad, and what became of them on disk.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use hwb_snapshot::unpack::Limits;
@@ -10,7 +11,7 @@ use hwb_snapshot::{LayerPath, Ledger, Marks, Owners, Snapshot, Unpack, UnpackErr
 
 /// A tar archive being written: every entry as it is said, checked by nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Layer {
+pub(crate) struct Layer {
     bytes: Vec<u8>,
     records: Vec<u8>,
     owner: (u64, u64),
@@ -18,27 +19,27 @@ pub struct Layer {
 }
 
 impl Layer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The owner of the entries that follow.
     #[must_use]
-    pub fn owner(mut self, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owner(mut self, uid: u64, gid: u64) -> Self {
         self.owner = (uid, gid);
         self
     }
 
     /// The time of the entries that follow.
     #[must_use]
-    pub fn time(mut self, time: u64) -> Self {
+    pub(crate) fn time(mut self, time: u64) -> Self {
         self.time = time;
         self
     }
 
     /// A pax record for the next entry.
     #[must_use]
-    pub fn pax(mut self, key: &str, value: &[u8]) -> Self {
+    pub(crate) fn pax(mut self, key: &str, value: &[u8]) -> Self {
         let rest = 3 + key.len() + value.len();
         let mut length = rest;
         while length != rest + length.to_string().len() {
@@ -49,33 +50,33 @@ impl Layer {
     }
 
     #[must_use]
-    pub fn dir(self, name: &str, mode: u32) -> Self {
+    pub(crate) fn dir(self, name: &str, mode: u32) -> Self {
         self.raw(b'5', name, mode, "", b"")
     }
 
     #[must_use]
-    pub fn file(self, name: &str, content: &str) -> Self {
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
         self.raw(b'0', name, 0o644, "", content.as_bytes())
     }
 
     #[must_use]
-    pub fn mode(self, name: &str, mode: u32) -> Self {
+    pub(crate) fn mode(self, name: &str, mode: u32) -> Self {
         self.raw(b'0', name, mode, "", b"x")
     }
 
     #[must_use]
-    pub fn link(self, name: &str, target: &str) -> Self {
+    pub(crate) fn link(self, name: &str, target: &str) -> Self {
         self.raw(b'2', name, 0o777, target, b"")
     }
 
     #[must_use]
-    pub fn hard(self, name: &str, target: &str) -> Self {
+    pub(crate) fn hard(self, name: &str, target: &str) -> Self {
         self.raw(b'1', name, 0o644, target, b"")
     }
 
     /// A device; its number is in the field for it.
     #[must_use]
-    pub fn device(mut self, kind: u8, name: &str, major: u32, minor: u32) -> Self {
+    pub(crate) fn device(mut self, kind: u8, name: &str, major: u32, minor: u32) -> Self {
         self = self.raw(kind, name, 0o666, "", b"");
         let start = self.bytes.len() - 512;
         self.bytes[start + 329..start + 337].copy_from_slice(format!("{major:07o}\0").as_bytes());
@@ -84,9 +85,24 @@ impl Layer {
         self
     }
 
+    /// A file with holes as GNU tar's own format has it, of up to four pieces.
+    #[must_use]
+    pub(crate) fn old_sparse(mut self, name: &str, size: u64, pieces: &[(u64, u64)], content: &str) -> Self {
+        self = self.raw(b'S', name, 0o644, "", content.as_bytes());
+        let start = self.bytes.len() - 512 - content.len().next_multiple_of(512);
+        let fields = pieces.iter().flat_map(|&(offset, length)| [offset, length]);
+        let fields = (386..).step_by(12).zip(fields).chain([(483, size)]);
+        for (at, number) in fields {
+            self.bytes[start + at..start + at + 12].copy_from_slice(format!("{number:011o}\0").as_bytes());
+        }
+        self.bytes[start + 257..start + 265].copy_from_slice(b"ustar  \0");
+        self.checksum(start);
+        self
+    }
+
     /// Any entry. A name that does not fit its field becomes a pax record.
     #[must_use]
-    pub fn raw(mut self, kind: u8, name: &str, mode: u32, target: &str, content: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, kind: u8, name: &str, mode: u32, target: &str, content: &[u8]) -> Self {
         if name.len() > 100 {
             self = self.pax("path", name.as_bytes());
         }
@@ -132,7 +148,7 @@ impl Layer {
     }
 
     /// The whole archive.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         [&self.bytes[..], &[0; 1024]].concat()
     }
 }
@@ -147,33 +163,33 @@ fn number(value: u64) -> [u8; 8] {
     field
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// How layers are unpacked by whoever runs the tests.
-pub fn form() -> (Owners, Marks) {
+pub(crate) fn form() -> (Owners, Marks) {
     if is_root() { (Owners::Kept, Marks::Trusted) } else { (Owners::Recorded, Marks::User) }
 }
 
 /// Layers on top of each other, each in a directory of its own.
 #[derive(Debug)]
-pub struct Stack {
-    pub folder: tempfile::TempDir,
+pub(crate) struct Stack {
+    pub(crate) folder: tempfile::TempDir,
     /// The topmost first.
-    pub snapshots: Vec<Snapshot>,
+    pub(crate) snapshots: Vec<Snapshot>,
 }
 
 impl Stack {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), snapshots: Vec::new() }
     }
 
-    pub fn push(&mut self, layer: &Layer) -> Result<Unpacked, UnpackError> {
+    pub(crate) fn push(&mut self, layer: &Layer) -> Result<Unpacked, UnpackError> {
         self.push_limited(layer, Limits::default())
     }
 
-    pub fn push_limited(&mut self, layer: &Layer, limits: Limits) -> Result<Unpacked, UnpackError> {
+    pub(crate) fn push_limited(&mut self, layer: &Layer, limits: Limits) -> Result<Unpacked, UnpackError> {
         let path = self.folder.path().join(format!("layer-{}", self.snapshots.len()));
         std::fs::create_dir(&path).unwrap();
         let snapshot = Snapshot::new(path);
@@ -186,33 +202,37 @@ impl Stack {
     }
 
     /// The topmost layer, a line for each entry.
-    pub fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         list(&self.snapshots[0])
     }
 }
 
 /// What a snapshot has, a line for each entry: path, kind, mode, owner if it is not root, content, attributes. It is
 /// the same whether something stands in the tree or in the ledger.
-pub fn list(snapshot: &Snapshot) -> String {
-    let ledger = snapshot.read_ledger().unwrap();
+pub(crate) fn list(snapshot: &Snapshot) -> String {
     let mut lines = Vec::new();
-    let mut pending = vec![LayerPath::ROOT];
-    while let Some(path) = pending.pop() {
-        let place = snapshot.tree().join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-        let metadata = place.symlink_metadata().unwrap();
-        lines.push(line(&path, &place, &ledger));
-        if metadata.is_dir() {
-            for entry in fs_err(&place) {
-                pending.push(path.child(entry.as_bytes()));
-            }
-        }
-    }
+    let ledger = snapshot.read_ledger().unwrap();
+    list_below(&snapshot.tree(), &LayerPath::ROOT, &ledger, &mut lines);
     lines.sort();
     lines.concat()
 }
 
+fn list_below(tree: &Path, path: &LayerPath, ledger: &Ledger, lines: &mut Vec<String>) {
+    let place = tree.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let metadata = place.symlink_metadata().unwrap();
+    lines.push(line(path, &place, ledger));
+    if metadata.is_dir() {
+        // Some are shut to users.
+        std::fs::set_permissions(&place, Permissions::from_mode(0o700)).unwrap();
+        for entry in names(&place) {
+            list_below(tree, &path.child(entry.as_bytes()), ledger, lines);
+        }
+        std::fs::set_permissions(&place, metadata.permissions()).unwrap();
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the order does not matter here")]
-fn fs_err(place: &Path) -> Vec<std::ffi::OsString> {
+fn names(place: &Path) -> Vec<std::ffi::OsString> {
     std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
