@@ -87,6 +87,13 @@ impl Marks {
     }
 }
 
+/// What becomes of an attribute that overlayfs shows, where a layer is made: overlayfs' own marks stay behind under
+/// either name, and so does what the host's security modules wrote.
+pub(crate) fn is_of_a_layer(name: &[u8]) -> bool {
+    let marks = [Marks::Trusted, Marks::User].iter().any(|marks| name.starts_with(marks.prefix()));
+    !marks && (!name.starts_with(b"security.") || name == b"security.capability")
+}
+
 /// Extended attributes, by name.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 

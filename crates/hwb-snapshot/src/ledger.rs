@@ -20,7 +20,7 @@ use std::str::FromStr;
 use hwb_archive::tar::Device;
 
 use crate::attributes::{Owner, Xattrs};
-use crate::path::LayerPath;
+use crate::path::{LayerPath, escape, unescape};
 
 /// What a file system could not be made to say, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEAD}")?;
         for (path, record) in &self.0 {
-            f.write_str(&escape(if path.is_root() { b"." } else { path.as_bytes() }))?;
+            f.write_str(&path.escaped())?;
             if let Some(Owner { uid, gid }) = record.owner {
                 write!(f, " owner={uid}:{gid}")?;
             }
@@ -139,7 +139,7 @@ impl FromStr for Ledger {
 
 fn parse_line(line: &str) -> Option<(LayerPath, Record)> {
     let mut fields = line.split(' ');
-    let path = LayerPath::parse(&unescape(fields.next()?)?).ok()?;
+    let path = LayerPath::from_escaped(fields.next()?)?;
     let mut record = Record::default();
     for field in fields {
         match field.split_once('=')? {
@@ -165,34 +165,6 @@ fn parse_line(line: &str) -> Option<(LayerPath, Record)> {
         }
     }
     (record != Record::default()).then_some((path, record))
-}
-
-fn escape(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'!'..=b'~' if byte != b'\\' => text.push(char::from(byte)),
-            _ => write!(text, "\\{byte:03o}").expect("writing to a string succeeds"),
-        }
-    }
-    text
-}
-
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first == b'\\' {
-            let (digits, tail) = tail.split_at_checked(3)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
-    }
-    Some(bytes)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

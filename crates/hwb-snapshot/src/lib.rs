@@ -6,6 +6,9 @@
 //! - [`attributes`]: mode, owner, time and extended attributes, and how overlayfs marks what a layer hides.
 //! - [`ledger`]: what a layer says and a file system cannot be made to: owners that are not at hand, devices.
 //! - [`unpack`](mod@unpack): a layer out of its tar archive, in the form of an overlay.
+//! - [`diff`](mod@diff): what a run changed, as a layer.
+//! - [`remove`](mod@remove): a tree that nobody needs any more.
+//! - [`work`]: all of this done by another process, inside a user namespace.
 //! - [`snapshots`]: chains of layers, unpacked once under their chain id.
 //!
 //! A layer comes from strangers, and is unpacked by root. So every name is reached from an opened directory, part by
@@ -15,16 +18,21 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+pub mod diff;
 pub mod ledger;
 pub mod path;
+pub mod remove;
 pub mod snapshots;
 pub mod unpack;
+pub mod work;
 
 mod lowers;
 mod tree;
 
 pub use self::attributes::{Marks, Owner, Owners};
+pub use self::diff::{Diff, DiffError, Diffed, diff};
 pub use self::ledger::Ledger;
 pub use self::path::LayerPath;
+pub use self::remove::{Remove, RemoveError, remove};
 pub use self::snapshots::{Chain, ChainError, Form, Here, Snapshot, Snapshots, Worker};
 pub use self::unpack::{Unpack, UnpackError, Unpacked, unpack};

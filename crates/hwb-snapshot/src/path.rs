@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A path in a layer, from its root: bytes, `/` between its parts, no part empty, `.` or `..`, no NUL. The root is
 /// the empty path.
 ///
 /// Paths sort by their bytes: a directory comes before what is in it.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct LayerPath(Vec<u8>);
 
 /// Why some bytes are no path in a layer.
@@ -17,6 +20,9 @@ pub enum ParseLayerPathError {
     /// It climbs.
     #[error("`{0}` has a part that is `..`")]
     Escapes(String),
+    /// It is no escaped text.
+    #[error("`{0}` has a backslash without three octal digits")]
+    Escape(String),
     /// It has a byte that no path has.
     #[error("`{0}` has a NUL")]
     Nul(String),
@@ -118,6 +124,17 @@ impl LayerPath {
         ends.map(|end| Self(self.0[..end].to_vec()))
     }
 
+    /// As text: a byte that is no printable ASCII, a space and a backslash are
+    /// `\ooo`, in octal; the root is `.`.
+    pub fn escaped(&self) -> String {
+        escape(if self.is_root() { b"." } else { &self.0 })
+    }
+
+    /// Reads a path from text.
+    pub(crate) fn from_escaped(text: &str) -> Option<Self> {
+        Self::parse(&unescape(text)?).ok()
+    }
+
     /// As the kernel takes it, relative to the root.
     pub(crate) fn to_c(&self) -> CString {
         name_to_c(if self.is_root() { b"." } else { &self.0 })
@@ -127,6 +144,50 @@ impl LayerPath {
 /// A part of a path as the kernel takes it.
 pub(crate) fn name_to_c(name: &[u8]) -> CString {
     CString::new(name).unwrap_or_else(|_| CStr::to_owned(c""))
+}
+
+/// Bytes as printable ASCII without spaces.
+pub(crate) fn escape(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'!'..=b'~' if byte != b'\\' => text.push(char::from(byte)),
+            _ => write!(text, "\\{byte:03o}").expect("writing to a string succeeds"),
+        }
+    }
+    text
+}
+
+/// Takes escaped bytes back.
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'\\' {
+            let (digits, tail) = tail.split_at_checked(3)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    Some(bytes)
+}
+
+impl From<LayerPath> for String {
+    fn from(path: LayerPath) -> Self {
+        path.escaped()
+    }
+}
+
+impl TryFrom<String> for LayerPath {
+    type Error = ParseLayerPathError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&unescape(&text).ok_or(ParseLayerPathError::Escape(text))?)
+    }
 }
 
 /// For people: bytes that are not text are escaped.

@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hwb_ident::Digest;
+use hwb_oci::layer::{LayerError, LayerReader};
 use hwb_store::{FsError, Store, StoreError, fs};
 use serde::{Deserialize, Serialize};
 
@@ -77,17 +78,21 @@ impl Snapshot {
     ///
     /// If it cannot be read or understood.
     pub fn read_ledger(&self) -> Result<Ledger, SnapshotError> {
-        let path = self.ledger();
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let parsed = String::from_utf8_lossy(&bytes).parse();
-                parsed.map_err(|source| SnapshotError::Ledger { path, source })
-            }
-            Err(FsError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Ledger::default())
-            }
-            Err(error) => Err(error.into()),
+        read_ledger(self.ledger())
+    }
+}
+
+/// Reads a ledger; an empty one if there is none.
+pub(crate) fn read_ledger(path: PathBuf) -> Result<Ledger, SnapshotError> {
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let parsed = String::from_utf8_lossy(&bytes).parse();
+            parsed.map_err(|source| SnapshotError::Ledger { path, source })
         }
+        Err(FsError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Ledger::default())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -177,7 +182,15 @@ pub enum ChainError {
         /// The layer.
         diff_id: Digest,
         /// Why.
-        source: io::Error,
+        source: AnyError,
+    },
+    /// A layer is not what its name says.
+    #[error("layer {diff_id} is not to be trusted")]
+    Layer {
+        /// The layer.
+        diff_id: Digest,
+        /// Why.
+        source: LayerError,
     },
     /// A layer cannot be unpacked.
     #[error("cannot unpack layer {diff_id}")]
@@ -205,8 +218,8 @@ pub enum ChainError {
     },
 }
 
-/// Yields the bytes of a layer, not compressed, by its diff id. The reader must fail at its end if they were others.
-pub type OpenLayer<'a> = dyn FnMut(&Digest) -> io::Result<Box<dyn Read>> + 'a;
+/// Finds a layer by its diff id.
+pub type OpenLayer<'a> = dyn FnMut(&Digest) -> Result<LayerReader<Box<dyn Read>>, AnyError> + 'a;
 
 /// The layers of an image, unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,8 +281,17 @@ impl Snapshots<'_> {
                 marks: self.form.marks,
                 limits: self.limits,
             };
-            let unpacked = self.worker.unpack(&mut *layer, &request);
+            let unpacked = self.worker.unpack(&mut layer, &request);
             let unpacked = unpacked.map_err(|source| ChainError::Unpack { diff_id: *diff_id, source })?;
+            // Only now is it known that these were the right bytes.
+            match layer.finish() {
+                Ok(found) if found == *diff_id => {}
+                Ok(found) => {
+                    let source = LayerError::DiffId { wanted: *diff_id, found };
+                    return Err(ChainError::Layer { diff_id: *diff_id, source });
+                }
+                Err(source) => return Err(ChainError::Layer { diff_id: *diff_id, source }),
+            }
             let form = self.form.clone();
             let document = Document { chain_id: *chain_id, diff_id: *diff_id, form, unpacked };
             let path = document_path(path);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
 use crate::attributes::Xattrs;
@@ -164,6 +164,22 @@ pub(crate) fn remove(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     }
     let path = Path::new(&magic(&at)).join(OsStr::from_bytes(name));
     hwb_store::fs::remove_tree(&path).map_err(io::Error::other)
+}
+
+/// The names in a held directory, sorted by their bytes.
+pub(crate) fn names(held: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(held, c".", flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in Dir::new(opened)? {
+        let entry = entry?;
+        match entry.file_name().to_bytes() {
+            b"." | b".." => {}
+            name => names.push(name.to_vec()),
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ impl Layer {
 
     /// Any entry. A name that does not fit its field becomes a pax record.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the fields of one header")]
     pub(crate) fn raw(mut self, kind: u8, name: &str, mode: u32, target: &str, content: &[u8]) -> Self {
         if name.len() > 100 {
             self = self.pax("path", name.as_bytes());
@@ -117,6 +118,7 @@ impl Layer {
         self
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one header")]
     fn block(&mut self, kind: u8, name: &[u8], mode: u32, target: &[u8], content: &[u8]) {
         let start = self.bytes.len();
         let mut header = [0; 512];

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod diff;
 mod hostile;
 mod layer;
+mod snapshots;
 mod unpack;
