@@ -130,12 +130,12 @@ pub trait Worker {
     /// What it gives.
     fn unpack(&self, layer: &mut dyn Read, request: &Unpack) -> Result<Unpacked, AnyError>;
 
-    /// Removes a tree that lies in a directory of the user, and everything in it. It is fine if nothing is there.
+    /// Removes what a killed process left of a snapshot. It is fine if nothing is there.
     ///
     /// # Errors
     ///
     /// If something cannot be removed.
-    fn remove(&self, path: &Path) -> Result<(), AnyError>;
+    fn clear(&self, path: &Path) -> Result<(), AnyError>;
 }
 
 /// This process.
@@ -147,7 +147,7 @@ impl Worker for Here {
         Ok(unpack(layer, request)?)
     }
 
-    fn remove(&self, path: &Path) -> Result<(), AnyError> {
+    fn clear(&self, path: &Path) -> Result<(), AnyError> {
         Ok(fs::remove_tree(path)?)
     }
 }
@@ -269,7 +269,7 @@ impl Snapshots<'_> {
         open: &mut OpenLayer<'_>,
     ) -> Result<(Snapshot, Unpacked), ChainError> {
         let clear = |path: &Path| {
-            let removed = self.worker.remove(path);
+            let removed = self.worker.clear(path);
             removed.map_err(|source| ChainError::Clear { path: path.to_owned(), source })
         };
         let make = |path: &Path| {

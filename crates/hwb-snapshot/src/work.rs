@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ enum Request {
     Unpack(Unpack),
     Diff(Diff),
     Remove(Remove),
-    Clear(std::path::PathBuf),
+    Clear(PathBuf),
 }
 
 /// The longest request: some hundreds of layers below, each with its path.
@@ -255,7 +255,7 @@ impl Worker for Elsewhere<'_> {
         Ok(Elsewhere::unpack(self, layer, request)?)
     }
 
-    fn remove(&self, path: &Path) -> Result<(), AnyError> {
+    fn clear(&self, path: &Path) -> Result<(), AnyError> {
         let request = Request::Clear(path.to_owned());
         Ok(self.ask(&request, &mut io::empty(), &mut io::sink())?)
     }

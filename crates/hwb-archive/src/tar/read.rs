@@ -552,6 +552,57 @@ mod tests {
     use super::*;
 
     #[test]
+    fn says_all_that_an_archive_holds() {
+        let mut builder = ::tar::Builder::new(Vec::new());
+        let mut add = |kind, name: &str, records: &[(&str, &[u8])], content: &[u8]| {
+            builder.append_pax_extensions(records.iter().copied()).unwrap();
+            let mut header = ::tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_path(name).unwrap();
+            header.set_mode(0o4755);
+            header.set_uid(7);
+            header.set_gid(8);
+            header.set_mtime(9);
+            header.set_size(content.len() as u64);
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        };
+        use ::tar::EntryType;
+        add(
+            EntryType::Regular,
+            "file",
+            &[("SCHILY.xattr.user.a", b"=\n\0"), ("uid", b"3000000")],
+            b"content",
+        );
+        add(EntryType::Char, "null", &[("mtime", b"-1.25"), ("comment", b"none")], b"");
+        add(EntryType::Block, "disk", &[("mtime", b"never")], b"");
+        add(EntryType::Fifo, "pipe", &[("gid", b"9"), ("gid", b"")], b"");
+        let sparse: &[(&str, &[u8])] = &[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"2,3")];
+        add(EntryType::Regular, "holes", sparse, b"abc");
+        let bytes = builder.into_inner().unwrap();
+        let mut reader = Reader::new(&bytes[..]);
+        let mut lines = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            let Entry { kind, mode, uid, gid, mtime, size, xattrs, .. } = &entry;
+            let time = mtime.map(|time| (time.seconds, time.nanoseconds));
+            let attributes = (mode.unwrap(), uid.unwrap(), gid.unwrap(), time.unwrap());
+            lines.push(format!("{} {kind:?} {attributes:?} {size} {xattrs:?}", entry.display()));
+        }
+        assert_eq!(
+            lines,
+            [
+                "file File (2541, 3000000, 8, (9, 0)) 7 [([117, 115, 101, 114, 46, 97], [61, 10, 0])]",
+                "null Character(Device { major: 1, minor: 3 }) (2541, 7, 8, (-2, 750000000)) 0 []",
+                "disk Block(Device { major: 1, minor: 3 }) (2541, 7, 8, (9, 0)) 0 []",
+                "pipe Fifo (2541, 7, 8, (9, 0)) 0 []",
+                "holes Sparse(Sparse { size: 9, pieces: [Piece { offset: 2, length: 3 }] }) (2541, 7, 8, (9, 0)) 3 []",
+            ]
+        );
+    }
+
+    #[test]
     fn splits_records() {
         let check = |records: &[u8], expect: Option<&[(&str, &str)]>| {
             let found = pax_records(records);

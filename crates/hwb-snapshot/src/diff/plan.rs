@@ -9,7 +9,7 @@ use super::compare::{Difference, View, compare, fault};
 use super::{Diff, DiffError};
 use crate::attributes::Attributes;
 use crate::ledger::{Ledger, Special};
-use crate::lowers::{Lowers, Part};
+use crate::lowers::{Found, Lowers, Part};
 use crate::path::LayerPath;
 use crate::snapshots::read_ledger;
 use crate::tree::{self, Tree, is_whiteout, kind};
@@ -74,10 +74,10 @@ pub(super) fn plan(request: &Diff) -> Result<(Tree, Plan), DiffError> {
         None => Ledger::default(),
     };
     let lowers = Lowers::open(&request.lowers, request.marks)?;
-    let part = lowers.root();
     let view = View { owners: request.owners, marks: request.marks, upper, lowers, ledger };
-    let mut walk = Walk { view, mounts: request.mounts.iter().collect(), plan: Plan::default() };
-    walk.directory(&LayerPath::ROOT, None, &part)?;
+    let mounts = request.mounts.iter().collect();
+    let mut walk = Walk { view, mounts, plan: Plan::default(), pending: Vec::new() };
+    walk.all()?;
     let mut plan = walk.plan;
     plan.settle();
     Ok((walk.view.upper, plan))
@@ -88,32 +88,57 @@ struct Walk<'a> {
     view: View,
     mounts: BTreeSet<&'a LayerPath>,
     plan: Plan,
+    /// The directories that are being read, the innermost last: they may be deeper than a stack is.
+    pending: Vec<Level>,
+}
+
+/// A directory that is being read.
+#[derive(Debug)]
+struct Level {
+    path: LayerPath,
+    /// Its change; `None` of the root.
+    change: Option<usize>,
+    /// The layers that take part in it.
+    part: Part,
+    names: std::vec::IntoIter<Vec<u8>>,
 }
 
 impl Walk<'_> {
-    /// Takes in what is in a directory: the change `above`, in which these layers take part.
-    fn directory(&mut self, path: &LayerPath, above: Option<usize>, part: &Part) -> Result<(), DiffError> {
-        let held = self.view.upper.directory(path).map_err(fault(&self.view.upper, path))?;
-        let names = tree::names(held.as_fd()).map_err(fault(&self.view.upper, path))?;
-        drop(held);
-        for name in names {
-            self.entry(path.child(&name), above, part)?;
+    fn all(&mut self) -> Result<(), DiffError> {
+        let part = self.view.lowers.root();
+        self.descend(LayerPath::ROOT, None, part)?;
+        while let Some(level) = self.pending.last_mut() {
+            let Some(name) = level.names.next() else {
+                self.pending.pop();
+                continue;
+            };
+            let (path, above) = (level.path.child(&name), level.change);
+            let found = self.view.lowers.look(&level.part, &path)?;
+            self.entry(path, above, found)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: LayerPath, above: Option<usize>, part: &Part) -> Result<(), DiffError> {
+    fn descend(&mut self, path: LayerPath, change: Option<usize>, part: Part) -> Result<(), DiffError> {
+        let upper = &self.view.upper;
+        let held = upper.directory(&path).map_err(fault(upper, &path))?;
+        let names = tree::names(held.as_fd()).map_err(fault(upper, &path))?.into_iter();
+        self.pending.push(Level { path, change, part, names });
+        Ok(())
+    }
+
+    /// Takes in what is at `path`, in the directory of the change `above`; `found` is what the layers below have there.
+    fn entry(
+        &mut self,
+        path: LayerPath,
+        above: Option<usize>,
+        (found, below): (Option<Found>, Part),
+    ) -> Result<(), DiffError> {
         let held = self.view.upper.hold(&path).map_err(fault(&self.view.upper, &path))?;
         let stat = rustix::fs::fstat(&held).map_err(fault(&self.view.upper, &path))?;
-        let (found, below) = self.view.lowers.look(part, &path)?;
         if is_whiteout(&stat) {
             if found.is_some() {
-                self.plan.changes.push(Change {
-                    path,
-                    kind: ChangeKind::Gone,
-                    difference: Difference::More,
-                    above,
-                });
+                self.plan.push(path, ChangeKind::Gone, Difference::More, above);
             }
             return Ok(());
         }
@@ -129,7 +154,7 @@ impl Walk<'_> {
         }
         let (mut present, mut difference) = compare(&self.view, &path, (&held, stat), found.as_ref())?;
         let inside = if present.opaque == Opaque::Yes { Part::new() } else { below };
-        if found.is_none() {
+        if !found.is_some_and(|found| tree::kind(&found.stat) == FileType::Directory) {
             present.opaque = Opaque::No;
         }
         if is_mount && kind == FileType::Directory {
@@ -137,21 +162,24 @@ impl Walk<'_> {
             difference = Difference::None;
             self.plan.forget_time(above);
         }
-        self.plan.changes.push(Change {
-            path: path.clone(),
-            kind: ChangeKind::Present(Box::new(present)),
-            difference,
-            above,
-        });
-        if kind == FileType::Directory {
-            let at = self.plan.changes.len() - 1;
-            self.directory(&path, Some(at), &inside)?;
-        }
-        Ok(())
+        let change = self.plan.push(path.clone(), ChangeKind::Present(Box::new(present)), difference, above);
+        if kind == FileType::Directory { self.descend(path, Some(change), inside) } else { Ok(()) }
     }
 }
 
 impl Plan {
+    /// Adds a change, and says where it is.
+    fn push(
+        &mut self,
+        path: LayerPath,
+        kind: ChangeKind,
+        difference: Difference,
+        above: Option<usize>,
+    ) -> usize {
+        self.changes.push(Change { path, kind, difference, above });
+        self.changes.len() - 1
+    }
+
     /// A directory is not changed by the time at which a mount point was made in it.
     fn forget_time(&mut self, directory: Option<usize>) {
         if let Some(change) = directory.and_then(|at| self.changes.get_mut(at))

@@ -311,6 +311,15 @@ fn names_that_mean_something_else_are_refused() {
     assert_eq!(run.bytes().unwrap_err().to_string(), expect);
 }
 
+#[test]
+fn a_tree_may_be_deeper_than_a_stack() {
+    let run = Run::new(&[base()]);
+    let deep = (0..1_900).map(|_| "d").collect::<Vec<_>>().join("/");
+    std::fs::create_dir_all(run.at(&deep)).unwrap();
+    let lines = list(&run.bytes().unwrap());
+    assert_eq!(lines.len(), 1_900);
+}
+
 /// What is taken out can be put back: the second time it is the same directory, and the same layer.
 #[test]
 fn a_layer_survives_the_way_to_the_disk_and_back() {

@@ -50,13 +50,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn refused(layer: Layer, expect: &str) {
+    assert_eq!(attempt(&layer).unwrap_err(), expect);
+}
+
 #[test]
-fn refused() {
-    let refused = |layer: Layer, expect: &str| assert_eq!(attempt(&layer).unwrap_err(), expect);
+fn names_that_lead_out_are_refused() {
     let name = |text: &str| {
         format!("an entry of the layer has a name that leads nowhere in it: `{text}` has a part that is `..`")
     };
-    // Names that climb.
     for text in ["../x", "a/../../x", "/../x", "a/..", "below/../below/file"] {
         refused(new().file(text, "x"), &name(text));
         refused(new().dir(text, 0o777), &name(text));
@@ -80,7 +82,10 @@ fn refused() {
         new().file(&"n".repeat(256), ""),
         &format!("cannot write entry `{}` of the layer: File name too long (os error 36)", "n".repeat(256)),
     );
-    // Hard links to what is not of the image.
+}
+
+#[test]
+fn hard_links_lead_to_files_of_the_image_only() {
     let hard = |entry, target| {
         format!("entry `{entry}` of the layer is a hard link to `{target}`, which is no file")
     };
@@ -92,6 +97,10 @@ fn refused() {
     refused(new().hard("h", "below"), &hard("h", "below"));
     refused(new().dir("d", 0o755).hard("h", "d"), &hard("h", "d"));
     refused(new().file("below/.wh.file", "").hard("h", "below/file"), &hard("h", "below/file"));
+}
+
+#[test]
+fn what_cannot_be_or_would_be_misunderstood_is_refused() {
     // Something that is no directory on the way.
     let way =
         |entry, above| format!("entry `{entry}` of the layer lies below `{above}`, which is no directory");
@@ -104,6 +113,14 @@ fn refused() {
     refused(
         new().link("a", "b/b/b").link("b", "a/a/a").file("a/x", ""),
         "the way to entry `a` of the layer goes through too many links",
+    );
+    // Links and attributes that nobody could make.
+    let write = |entry, why| format!("cannot write entry `{entry}` of the layer: {why}");
+    refused(new().link("l", ""), &write("l", "No such file or directory (os error 2)"));
+    refused(new().link("l", &"x".repeat(5000)), &write("l", "File name too long (os error 36)"));
+    refused(
+        new().pax("SCHILY.xattr.", b"x").file("f", ""),
+        &write("f", "Numerical result out of range (os error 34)"),
     );
     // What overlayfs would misunderstand.
     refused(
@@ -186,6 +203,10 @@ fn contained() {
         new().hard("h", "below/file").file("h", "x"),
         "/ dir 755\nbelow dir 755\nbelow/file file \"untouched\" 644 @9\nh file \"x\" 644",
     );
+    // No time is so far off that it could not be kept as well as the file system can.
+    for time in ["9223372036854775807", "-9223372036854775808", "x"] {
+        assert!(attempt(&new().pax("mtime", time.as_bytes()).file("t", "")).is_ok());
+    }
     // Times of directories are their own, links have no mode.
     contained(
         new().time(5).link("l", "/etc/passwd").raw(b'5', "l", 0o777, "", b""),
