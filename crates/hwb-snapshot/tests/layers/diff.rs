@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hwb_archive::tar::{EntryKind, Reader};
 use hwb_ident::Timestamp;
-use hwb_snapshot::{Diff, LayerPath, Owner, Owners, diff};
+use hwb_snapshot::{Diff, LayerPath, Marks, Owner, Owners, diff};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use crate::layer::{Layer, Stack, form};
@@ -71,7 +71,7 @@ impl Run {
     }
 
     fn prefix(&self) -> &'static str {
-        if form().0 == Owners::Kept { "trusted" } else { "user" }
+        if form().1 == Marks::Trusted { "trusted" } else { "user" }
     }
 
     /// The upper directory gets an owner, or the ledger does.

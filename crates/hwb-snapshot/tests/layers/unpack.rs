@@ -33,7 +33,7 @@ fn keeps_all_that_a_layer_says() {
         .pax("mtime", b"1234567890.123456789")
         .pax("SCHILY.xattr.user.note", b"a\0b")
         .file("home/note", "hello")
-        .owner(3_000_000, 5)
+        .owner(60_000, 5)
         .link("home/out", "../../../etc/shadow")
         .owner(0, 0)
         .raw(b'6', "pipe", 0o620, "", b"")
@@ -48,7 +48,7 @@ fn keeps_all_that_a_layer_says() {
          bin/su file \"x\" 4755 @1000000000
          home dir 700 1000:1000 @1000000000
          home/note file \"hello\" 644 1000:1000 @1234567890.123456789 user.note=a\\x00b
-         home/out -> ../../../etc/shadow 3000000:5 @1000000000
+         home/out -> ../../../etc/shadow 60000:5 @1000000000
          pipe fifo 620 @1000000000
          shut dir 0 @1000000000
          shut/inside file \"x\" 644 @1000000000

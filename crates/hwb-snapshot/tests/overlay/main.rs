@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hwb_ident::Timestamp;
-use hwb_snapshot::{Diff, Snapshot, Unpack, diff, unpack};
+use hwb_snapshot::{Diff, Marks, Snapshot, Unpack, diff, unpack};
 
 #[path = "../layers/layer.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
@@ -46,7 +46,7 @@ fn run(stack: &Stack, upper: &Path, script: &str) -> String {
     }
     let lowers: Vec<String> =
         stack.snapshots.iter().map(|snapshot| snapshot.tree().display().to_string()).collect();
-    let userxattr = if is_root() { "" } else { ",userxattr" };
+    let userxattr = if form().1 == Marks::Trusted { "" } else { ",userxattr" };
     let text = format!(
         "set -e; mount -t overlay overlay -o lowerdir={},upperdir={},workdir={}{userxattr} {merged}; cd {merged}; {script}",
         lowers.join(":"),
