@@ -84,17 +84,14 @@ impl Lowers {
 
     /// What is at `path`; `None` if nothing is to be seen there.
     pub(crate) fn find(&self, path: &LayerPath) -> Result<Option<Found>, LowerError> {
-        let mut part = self.root();
-        let mut found = self.layers.is_empty().then_some(None);
+        let (mut found, mut part) = (None, self.root());
         for step in path.way() {
-            let looked = self.look(&part, &step)?;
-            found = Some(looked.0);
-            part = looked.1;
+            (found, part) = self.look(&part, &step)?;
         }
-        Ok(found.flatten())
+        Ok(found)
     }
 
-    /// Holds what was found at `path`.
+    /// The tree of the layer that this was found in.
     pub(crate) fn tree(&self, found: &Found) -> &Tree {
         &self.layers[found.layer].tree
     }

@@ -139,22 +139,19 @@ impl<'a> Writer<'a> {
 
     /// Makes `path` another name of what is at `target`.
     pub(super) fn hard_link(&mut self, path: &LayerPath, target: &LayerPath) -> Result<(), UnpackError> {
-        let Some((above, name)) = path.split() else { return Ok(()) };
         let target = self.resolve(target)?;
+        let is_file = match self.stat(&target)? {
+            Some(stat) => !is_whiteout(&stat) && kind(&stat) != FileType::Directory,
+            None => self.bring_up(&target)?,
+        };
+        let ends = path.split().zip(target.split()).filter(|_| is_file);
+        let Some(((above, name), (target_above, target_name))) = ends else {
+            return Err(UnpackError::HardLink { entry: path.clone(), target });
+        };
         let path = self.enter(&above)?.child(name);
         // Some writers store a file's later appearance as a link to itself.
         if path == target {
             return Ok(());
-        }
-        let refuse = || UnpackError::HardLink { entry: path.clone(), target: target.clone() };
-        let (target_above, target_name) = target.split().ok_or_else(refuse)?;
-        match self.stat(&target)? {
-            Some(stat) if is_whiteout(&stat) || kind(&stat) == FileType::Directory => return Err(refuse()),
-            Some(_) => {}
-            None if self.bring_up(&target)? => {
-                self.enter(&above)?;
-            }
-            None => return Err(refuse()),
         }
         let from = self.tree.directory(&target_above).map_err(fault(&target))?;
         let (target_name, name) = (name_to_c(target_name), name_to_c(name));

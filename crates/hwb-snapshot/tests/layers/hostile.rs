@@ -94,6 +94,7 @@ fn hard_links_lead_to_files_of_the_image_only() {
     refused(new().link("l", "/").hard("h", "l/proc/self/environ"), &hard("h", "proc/self/environ"));
     refused(new().hard("h", "below/link/passwd"), &hard("h", "below/link/passwd"));
     refused(new().hard("h", "/"), &hard("h", "/"));
+    refused(new().hard("h", "h"), &hard("h", "h"));
     refused(new().hard("h", "below"), &hard("h", "below"));
     refused(new().dir("d", 0o755).hard("h", "d"), &hard("h", "d"));
     refused(new().file("below/.wh.file", "").hard("h", "below/file"), &hard("h", "below/file"));

@@ -199,6 +199,7 @@ fn hard_links_bring_up_what_is_below() {
             new()
                 .hard("b", "./a/file")
                 .hard("c", "/b")
+                .hard("c", "c")
                 .hard("l", "a/link")
                 .hard("p", "a/pipe")
                 .hard("z", "a/zero"),
