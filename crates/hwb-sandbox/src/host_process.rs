@@ -60,6 +60,7 @@ impl HostProcess {
     /// Refuses what needs a helper that is not there.
     fn check(&self, spec: &SessionSpec) -> Result<(), SandboxError> {
         let demand = match (&self.helper, spec.network, spec.mounts.as_slice()) {
+            (_, Network::Isolated, _) => Guarantee::IsolatedNetwork.demand(),
             (Some(_), _, _) | (None, Network::Host, []) => return Ok(()),
             (None, Network::Denied, _) => Guarantee::NoNetwork.demand(),
             (None, Network::Host, _) => Guarantee::PrivateMounts.demand(),

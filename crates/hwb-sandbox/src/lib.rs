@@ -14,6 +14,7 @@
 //! - [`session`]: the traits of a strategy, how a command ends, what can go wrong.
 //! - [`cancel`]: stopping a command from another thread; [`signals`]: doing so for Ctrl-C.
 //! - [`host_process`]: the strategy behind isolation `none` and `venv`.
+//! - [`container`]: the strategy behind container images.
 //! - [`helper`]: what stands between hwb and a command: namespaces, mounts, and the end of all descendants.
 //! - [`host`]: trusted programs.
 //! - [`memory`]: how hwb's own process gives memory back.
@@ -21,6 +22,7 @@
 //! The calls that the compiler cannot check stand in the private module `os`, one in each function.
 
 pub mod cancel;
+pub mod container;
 pub mod helper;
 pub mod host;
 pub mod host_process;
@@ -29,11 +31,13 @@ pub mod session;
 pub mod signals;
 pub mod spec;
 
+mod held;
 mod os;
 mod process;
+mod seccomp;
 
 pub use self::cancel::Cancel;
-pub use self::helper::{HELPER_ARGUMENT, helper_main};
+pub use self::helper::{HELPER_ARGUMENT, Work, helper_main, helper_main_with};
 pub use self::host_process::HostProcess;
 pub use self::session::{
     Deadline, ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Stream, Visibility,

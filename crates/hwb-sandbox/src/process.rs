@@ -5,18 +5,18 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use hwb_ident::GuestPath;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::Signal;
 
 use crate::cancel::Cancel;
+use crate::held::Held;
 use crate::helper::{HELPER_ARGUMENT, Report, Request};
 use crate::os::{self, ControlEnd, Prelude};
 use crate::session::{Deadline, ExitStatus, OutputSink, Running, SandboxError, Stream};
@@ -71,13 +71,15 @@ pub(crate) enum Supervision {
     Group,
     /// The helper, which the process is.
     Helper,
+    /// Process 1 of its container.
+    Container,
 }
 
 impl Supervision {
     /// What the process is sent when hwb dies.
     fn death_signal(self) -> Signal {
         match self {
-            Self::Group => Signal::KILL,
+            Self::Group | Self::Container => Signal::KILL,
             Self::Helper => Signal::TERM,
         }
     }
@@ -85,7 +87,7 @@ impl Supervision {
     /// How long it may take to end after SIGTERM.
     fn grace(self) -> Duration {
         match self {
-            Self::Group => Duration::from_secs(1),
+            Self::Group | Self::Container => Duration::from_secs(1),
             // It has its own grace for the command, and then some descendants to end.
             Self::Helper => Duration::from_secs(5),
         }
@@ -96,11 +98,8 @@ impl Supervision {
 #[derive(Debug)]
 pub(crate) struct Process {
     program: String,
-    child: Child,
-    /// Readable once the process has ended; it is reaped only after its group was killed, so that the group's
-    /// number cannot mean anybody else.
-    pidfd: OwnedFd,
-    stdin: Option<ChildStdin>,
+    held: Held,
+    stdin: Option<File>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     answers: Option<OwnedFd>,
@@ -125,7 +124,6 @@ impl Launch {
             Channels::Closed | Channels::Input => (None, None),
             Channels::InputAndAnswers => {
                 let (answers, end) = pipe_with(PipeFlags::CLOEXEC)?;
-                rustix::io::ioctl_fionbio(&answers, true)?;
                 (Some(answers), Some(end))
             }
         };
@@ -184,33 +182,31 @@ impl Prepared {
     fn spawn(self) -> io::Result<(Process, Option<File>)> {
         let Self { mut command, answers, reports, supervision, program } = self;
         let mut child = on_lasting_thread(move || command.spawn())??;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
-        for output in [&stdout, &stderr].into_iter().flatten() {
-            rustix::io::ioctl_fionbio(output, true)?;
-        }
-        let process = Process {
-            program,
-            pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?,
-            child,
-            stdin,
-            stdout,
-            stderr,
+        let pipes = Pipes {
+            stdin: child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin))),
+            stdout: child.stdout.take().map(OwnedFd::from),
+            stderr: child.stderr.take().map(OwnedFd::from),
             answers,
-            answered: Vec::new(),
-            supervision,
-            status: None,
         };
+        let process = Process::new(program, Held::child(child)?, pipes, supervision)?;
         Ok((process, reports))
     }
 }
 
-/// Why the helper did not start `program`.
-fn refusal(report: Report, program: String) -> SandboxError {
+/// Our ends of the pipes of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<File>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) answers: Option<OwnedFd>,
+}
+
+/// Why the helper of the strategy `sandbox` did not start `program`.
+pub(crate) fn refusal(sandbox: &'static str, report: Report, program: String) -> SandboxError {
     match report {
         Report::Unsupported(guarantee, error) => SandboxError::Unsupported {
-            sandbox: crate::host_process::NAME,
+            sandbox,
             demand: guarantee.demand(),
             source: Some(match error {
                 libc::EUSERS => io::Error::other("the limit of user namespaces is reached"),
@@ -239,6 +235,21 @@ enum Turn {
 }
 
 impl Process {
+    /// Takes a process that was started over.
+    pub(crate) fn new(
+        program: String,
+        held: Held,
+        pipes: Pipes,
+        supervision: Supervision,
+    ) -> io::Result<Self> {
+        let Pipes { stdin, stdout, stderr, answers } = pipes;
+        for output in [&stdout, &stderr, &answers].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(output, true)?;
+        }
+        let (answered, status) = (Vec::new(), None);
+        Ok(Self { program, held, stdin, stdout, stderr, answers, answered, supervision, status })
+    }
+
     /// Starts a process; by the helper, if `launch` says so, which then has entered the session and started the command.
     pub(crate) fn start(launch: &Launch) -> Result<Self, SandboxError> {
         let shown = launch.program.display().to_string();
@@ -266,7 +277,7 @@ impl Process {
             reports.take(REPORT_LIMIT).read_to_end(&mut report).map_err(failed)?;
             return match Report::from_bytes(&report) {
                 Some(Report::Started) => Ok(process),
-                Some(report) => Err(refusal(report, shown)),
+                Some(report) => Err(refusal(crate::host_process::NAME, report, shown)),
                 None => Err(failed(io::ErrorKind::InvalidData.into())),
             };
         }
@@ -288,7 +299,7 @@ impl Process {
                 tv_nsec: left.subsec_nanos().into(),
             }
         });
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(self.held.descriptor(), PollFlags::IN)];
         fds.extend(cancel.map(|cancel| PollFd::new(cancel, PollFlags::IN)));
         let pipes = [&self.stdout, &self.stderr, &self.answers].into_iter().flatten();
         fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
@@ -298,9 +309,10 @@ impl Process {
             Err(rustix::io::Errno::INTR) => return Ok(Turn::Running),
             Err(error) => return Err(error.into()),
         }
-        let ended = !fds[0].revents().is_empty();
+        let may_have_ended = !fds[0].revents().is_empty();
         let cancelled = cancel.is_some() && !fds[1].revents().is_empty();
         drop(fds);
+        let ended = may_have_ended && self.held.has_ended()?;
         self.pass_on(Amount::OneChunk, sink)?;
         Ok(match () {
             () if cancelled => Turn::Cancelled,
@@ -332,10 +344,9 @@ impl Process {
         Some(line)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if self.status.is_none() {
-            // It fails only if the group has no process left that we may signal.
-            let _gone = kill_process_group(Pid::from_child(&self.child), signal);
+            self.held.signal(signal);
         }
     }
 
@@ -347,11 +358,7 @@ impl Process {
         self.signal(Signal::KILL);
         // What a descendant still writes while it dies is nobody's output.
         let passed_on = self.pass_on(Amount::Everything, sink);
-        let status = self.child.wait()?;
-        let status = match (status.code(), status.signal()) {
-            (Some(code), _) => ExitStatus::Code(code),
-            (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),
-        };
+        let status = self.held.reap()?;
         self.status = Some(status);
         passed_on.map(|()| status)
     }
@@ -494,7 +501,9 @@ fn drain(pipe: &mut Option<OwnedFd>, amount: Amount, take: &mut dyn FnMut(&[u8])
 ///
 /// The kernel sends the signal of a parent's death when the *thread* ends that started the child; a worker thread of
 /// a pool may end at any time.
-fn on_lasting_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(crate) fn on_lasting_thread<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     type Job = Box<dyn FnOnce() + Send>;
     static STARTER: OnceLock<io::Result<mpsc::Sender<Job>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::cancel::Cancel;
 use crate::spec::{ExecSpec, Network, SessionSpec};
 
@@ -102,7 +104,7 @@ impl Deadline {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
     /// It exited with this code.
     Code(i32),

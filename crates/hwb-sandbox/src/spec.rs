@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::fmt;
 
 use hwb_ident::{GuestPath, HostPath};
+use serde::{Deserialize, Serialize};
 
 /// Whether the guest may write through a mount, and what becomes of what it writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// The guest may only read, root or not.
     ReadOnly,
@@ -32,7 +33,7 @@ pub enum Access {
 pub const UPPER: &str = "upper";
 
 /// One directory or file of the host, seen by the guest at a path of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where the files are on the host; absolute.
     pub host: HostPath,
@@ -43,10 +44,13 @@ pub struct Mount {
 }
 
 /// Network policy of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// A loopback that reaches nobody else, and nothing more.
     Denied,
+    /// A network of its own that reaches what the host reaches, through a helper of the host such as `pasta`; not what
+    /// listens on the host's loopback.
+    Isolated,
     /// The host's network.
     Host,
 }

@@ -27,7 +27,7 @@ pub(super) struct Memory {
 ///
 /// Without such marks it would mount all the same, and then fail to remove a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marks {
+pub(super) enum Marks {
     /// In extended attributes for root alone.
     Trusted,
     /// In those of the owner, inside a user namespace; since Linux 5.11, in memory since 6.6.
@@ -36,7 +36,7 @@ enum Marks {
 
 impl Marks {
     /// What may be set at `directory`.
-    fn possible_at(directory: &Path) -> io::Result<Self> {
+    pub(super) fn possible_at(directory: &Path) -> io::Result<Self> {
         let may_set = |name: &str| rustix::fs::setxattr(directory, name, b"", XattrFlags::empty());
         Ok(match may_set("trusted.hwb") {
             Ok(()) => Self::Trusted,
@@ -115,7 +115,7 @@ impl Memory {
 }
 
 /// Gives `above` the attributes of `lower`: those of the view's own directory are taken from there.
-fn look_alike(lower: &OwnedFd, above: &Path) -> io::Result<()> {
+pub(super) fn look_alike(lower: &OwnedFd, above: &Path) -> io::Result<()> {
     let stat = rustix::fs::fstat(lower)?;
     let owner = rustix::fs::Uid::from_raw(stat.st_uid);
     let group = rustix::fs::Gid::from_raw(stat.st_gid);

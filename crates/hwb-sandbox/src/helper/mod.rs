@@ -7,11 +7,15 @@
 //!
 //! It answers hwb once, on a pipe of its own, with a `Report`.
 
+mod container;
+mod holder;
 mod layer;
 mod namespaces;
 mod request;
 mod root;
 mod supervise;
+mod wakeup;
+mod work;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -27,6 +31,9 @@ use crate::cancel::Cancel;
 use crate::os;
 use crate::signals::{self, Again};
 
+pub use self::work::Work;
+
+pub(crate) use self::holder::{HOLDER, Mapping};
 pub(crate) use self::request::{Guarantee, Report, Request};
 
 /// The first argument of a process that is to be a helper.
@@ -37,6 +44,16 @@ pub const HELPER_ARGUMENT: &str = "__hwb-sandbox";
 /// To be called first thing in `main`, before there is a second thread. It ends as the command ended: with its code,
 /// or by its signal.
 pub fn helper_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    helper_main_with(args, &[])
+}
+
+/// As [`helper_main`], of a program that has functions to run under the ids of a
+/// [`Holder`](crate::container::Holder).
+pub fn helper_main_with(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    if args.next_if(|first| first == HOLDER).is_some() {
+        return holder::main(args, works);
+    }
     let Some(request) = Request::from_args(args) else {
         // Not started by hwb; there is nobody who listens.
         return ExitCode::from(2);

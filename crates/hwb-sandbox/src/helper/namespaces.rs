@@ -18,9 +18,16 @@ pub(super) fn enter(request: &Request) -> Result<(), Report> {
         flags |= UnshareFlags::NEWNS;
         guarantee = Some(Guarantee::PrivateMounts);
     }
-    if request.network == Network::Denied {
-        flags |= UnshareFlags::NEWNET;
-        guarantee = Some(Guarantee::NoNetwork);
+    match request.network {
+        Network::Host => {}
+        Network::Denied => {
+            flags |= UnshareFlags::NEWNET;
+            guarantee = Some(Guarantee::NoNetwork);
+        }
+        // Refused by hwb already.
+        Network::Isolated => {
+            return Err(Report::unsupported(Guarantee::IsolatedNetwork, &io::ErrorKind::Unsupported.into()));
+        }
     }
     let Some(guarantee) = guarantee else {
         return Ok(());
@@ -39,18 +46,23 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     }
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     os::unshare(flags | UnshareFlags::NEWUSER).map_err(limit)?;
+    map_one((user.as_raw(), user.as_raw()), (group.as_raw(), group.as_raw()))
+}
+
+/// Maps one user and one group, each as (inside, outside), in the user namespace that was just entered.
+pub(super) fn map_one(user: (u32, u32), group: (u32, u32)) -> io::Result<()> {
     let write = |path: &str, text: String| {
         let mut file = std::fs::File::options().write(true).open(path)?;
         io::Write::write_all(&mut file, text.as_bytes())
     };
     // Without this no group may be mapped.
     write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("{user} {user} 1", user = user.as_raw()))?;
-    write("/proc/self/gid_map", format!("{group} {group} 1", group = group.as_raw()))
+    write("/proc/self/uid_map", format!("{} {} 1", user.0, user.1))?;
+    write("/proc/self/gid_map", format!("{} {} 1", group.0, group.1))
 }
 
 /// A kernel that has no namespaces left says that there is no space, which sounds like a disk; older ones said it so.
-fn limit(error: io::Error) -> io::Error {
+pub(super) fn limit(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ENOSPC) => io::Error::from_raw_os_error(libc::EUSERS),
         _ => error,
@@ -60,7 +72,7 @@ fn limit(error: io::Error) -> io::Error {
 /// Sets the loopback interface up: tests and compilers talk to themselves over it.
 ///
 /// One `RTM_NEWLINK` message of rtnetlink(7); in a new network namespace the loopback is interface 1.
-fn raise_loopback() -> io::Result<()> {
+pub(super) fn raise_loopback() -> io::Result<()> {
     const LENGTH: u32 = 32;
     const ACKNOWLEDGE: u16 = 1 | 4;
     const NEW_LINK: u16 = 16;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use hwb_ident::{GuestPath, HostPath};
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::spec::{Access, Mount, Network};
 
@@ -42,6 +43,7 @@ impl Request {
         match self.network {
             Network::Host => {}
             Network::Denied => args.push("--no-network".into()),
+            Network::Isolated => args.push("--isolated".into()),
         }
         for Mount { host, guest, access } in &self.mounts {
             match access {
@@ -78,6 +80,7 @@ impl Request {
                 "--reports" => reports = Some(number(&args.next()?)?),
                 "--control" => control = Some(number(&args.next()?)?),
                 "--no-network" => network = Network::Denied,
+                "--isolated" => network = Network::Isolated,
                 "--read-only" => mounts.push(mount(Access::ReadOnly, &mut args)?),
                 "--read-write" => mounts.push(mount(Access::ReadWrite, &mut args)?),
                 "--layered" => mounts.push(mount(Access::Layered, &mut args)?),
@@ -96,7 +99,7 @@ impl Request {
 }
 
 /// How far the helper came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The command runs.
     Started,
@@ -112,11 +115,19 @@ pub(crate) enum Report {
 pub(crate) type RawOsError = i32;
 
 /// What a kernel may be unable to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Guarantee {
     NoNetwork,
+    IsolatedNetwork,
     PrivateMounts,
     LayeredMounts,
+    Namespaces,
+    Ids,
+    OtherUsers,
+    Layers,
+    SystemFiles,
+    CallFilter,
+    Limits,
 }
 
 impl Guarantee {
@@ -124,8 +135,16 @@ impl Guarantee {
     pub(crate) fn demand(self) -> &'static str {
         match self {
             Self::NoNetwork => "a build without network",
+            Self::IsolatedNetwork => "an isolated network",
             Self::PrivateMounts => "private mounts",
             Self::LayeredMounts => "layered mounts",
+            Self::Namespaces => "namespaces of its own",
+            Self::Ids => "user ids of its own",
+            Self::OtherUsers => "a user other than root",
+            Self::Layers => "a root of layers",
+            Self::SystemFiles => "a /proc of its own",
+            Self::CallFilter => "a filter of system calls",
+            Self::Limits => "limits of a container",
         }
     }
 }
@@ -151,34 +170,14 @@ impl Report {
         Self::Spawn(raw(error))
     }
 
-    /// One line: a word, a number, and perhaps text.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Started => "started 0 ".to_owned(),
-            Self::Unsupported(Guarantee::NoNetwork, error) => format!("no-network {error} "),
-            Self::Unsupported(Guarantee::PrivateMounts, error) => format!("private-mounts {error} "),
-            Self::Unsupported(Guarantee::LayeredMounts, error) => format!("layered-mounts {error} "),
-            Self::Setup(step, error) => format!("setup {error} {step}"),
-            Self::Spawn(error) => format!("spawn {error} "),
-        }
-        .into_bytes()
+        // A value of numbers and text always has a form in JSON.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// The inverse of [`to_bytes`](Self::to_bytes); `None` if no helper wrote them.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (word, rest) = text.split_once(' ')?;
-        let (error, text) = rest.split_once(' ')?;
-        let error = error.parse().ok()?;
-        Some(match word {
-            "started" => Self::Started,
-            "no-network" => Self::Unsupported(Guarantee::NoNetwork, error),
-            "private-mounts" => Self::Unsupported(Guarantee::PrivateMounts, error),
-            "layered-mounts" => Self::Unsupported(Guarantee::LayeredMounts, error),
-            "setup" => Self::Setup(text.to_owned(), error),
-            "spawn" => Self::Spawn(error),
-            _ => return None,
-        })
+        serde_json::from_slice(bytes).ok()
     }
 }
 

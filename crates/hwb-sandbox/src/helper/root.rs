@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use hwb_ident::HostPath;
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::layer::{Memory, in_memory};
 use super::request::{Guarantee, Report};
@@ -30,7 +30,7 @@ enum TopEntry {
 
 /// What a mount is made of, taken from the host before anything is covered.
 #[derive(Debug)]
-struct Source {
+pub(super) struct Source {
     tree: OwnedFd,
     /// Where what is written is kept, if it is.
     changes: Option<OwnedFd>,
@@ -54,7 +54,7 @@ pub(super) fn enter(mounts: &[Mount]) -> Result<(), Report> {
         place(mount, &source, device).map_err(|error| setup(mount, &error))?;
     }
     // What was made for mount points only is nobody's to write to.
-    os::set_read_only(&root, Extent::Mount).map_err(unsupported)?;
+    os::restrict(&root, MountAttrFlags::MOUNT_ATTR_RDONLY, Extent::Mount).map_err(unsupported)?;
     pivot().map_err(unsupported)
 }
 
@@ -62,7 +62,7 @@ fn setup(mount: &Mount, error: &io::Error) -> Report {
     Report::setup(format!("mount `{}` at `{}`", mount.host, mount.guest), error)
 }
 
-fn clone_mount(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
+pub(super) fn clone_mount(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
@@ -90,14 +90,14 @@ fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
     Ok(top)
 }
 
-fn clone_source(mount: &Mount) -> Result<Source, Report> {
+pub(super) fn clone_source(mount: &Mount) -> Result<Source, Report> {
     let clone =
         |path: &HostPath, extent| clone_mount(path.as_path(), extent).map_err(|error| setup(mount, &error));
     match &mount.access {
         Access::ReadWrite => Ok(Source { tree: clone(&mount.host, Extent::Tree)?, changes: None }),
         Access::ReadOnly => {
             let tree = clone(&mount.host, Extent::Tree)?;
-            os::set_read_only(&tree, Extent::Tree)
+            os::restrict(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, Extent::Tree)
                 .map_err(|error| Report::unsupported(Guarantee::PrivateMounts, &error))?;
             Ok(Source { tree, changes: None })
         }
@@ -116,13 +116,13 @@ fn clone_source(mount: &Mount) -> Result<Source, Report> {
     }
 }
 
-fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
+pub(super) fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
     let stat = rustix::fs::fstat(mount)?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
 /// Replaces the sources of layered mounts by views of them; covers `staging` if there are any.
-fn lay(mounts: &[Mount], sources: Vec<Source>, staging: &Path) -> Result<Vec<OwnedFd>, Report> {
+pub(super) fn lay(mounts: &[Mount], sources: Vec<Source>, staging: &Path) -> Result<Vec<OwnedFd>, Report> {
     let unsupported = |error: io::Error| Report::unsupported(Guarantee::LayeredMounts, &error);
     let is_plain = |mount: &Mount| matches!(mount.access, Access::ReadOnly | Access::ReadWrite);
     if mounts.iter().all(is_plain) {
@@ -223,7 +223,7 @@ fn make_point(at: &mut PathBuf, name: &OsStr, kind: Kind, device: u64) -> io::Re
 }
 
 /// Makes the working directory the root, and lets go of the old one.
-fn pivot() -> io::Result<()> {
+pub(super) fn pivot() -> io::Result<()> {
     // The old root is stacked on the new one, from where it is unmounted: no directory is needed to keep it in.
     rustix::process::pivot_root(".", ".")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;

@@ -16,6 +16,10 @@ use rustix::thread::UnshareFlags;
 
 use crate::signals::Again;
 
+mod container;
+
+pub(crate) use self::container::{clone_process, execute, filter_calls, restrict};
+
 /// Where a command finds its control pipe.
 pub(crate) const CONTROL_FD: RawFd = 3;
 
@@ -157,23 +161,6 @@ pub(crate) enum Extent {
     Mount,
     /// This mount and all below it.
     Tree,
-}
-
-/// Makes a mount read-only, for root too; mount_setattr(2), since Linux 5.12.
-#[expect(unsafe_code, reason = "no safe wrapper")]
-pub(crate) fn set_read_only(mount: &OwnedFd, extent: Extent) -> io::Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = match extent {
-        Extent::Mount => libc::AT_EMPTY_PATH,
-        Extent::Tree => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-    };
-    let (path, size) = (c"".as_ptr(), size_of::<libc::mount_attr>());
-    let number = mount.as_raw_fd();
-    // SAFETY: the path is a C string, and `attributes` has the size that is said; both live during the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_mount_setattr, number, path, flags, &raw const attributes, size) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Says what a signal handler writes to; it must stay open for ever.

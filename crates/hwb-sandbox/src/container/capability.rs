@@ -1,0 +1,186 @@
+//! Capabilities, as a set of them is given to a command.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Network;
+
+/// Their names in the order of their numbers, without `CAP_`; capabilities(7).
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// One capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Capability(u8);
+
+/// No capability has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no capability")]
+pub struct ParseCapabilityError(String);
+
+impl FromStr for Capability {
+    type Err = ParseCapabilityError;
+
+    /// In either case, with or without `CAP_`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        let number = NAMES.iter().position(|known| *known == name);
+        let number = number.and_then(|number| u8::try_from(number).ok());
+        number.map(Self).ok_or_else(|| ParseCapabilityError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CAP_{}", NAMES[usize::from(self.0)])
+    }
+}
+
+/// A set of capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(u64);
+
+impl Capabilities {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// Every one there is.
+    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+
+    /// The fourteen that `docker run` gives: enough to install packages, not enough to touch the host.
+    pub const DOCKER: Self = Self(
+        CapabilitySet::CHOWN
+            .union(CapabilitySet::DAC_OVERRIDE)
+            .union(CapabilitySet::FOWNER)
+            .union(CapabilitySet::FSETID)
+            .union(CapabilitySet::KILL)
+            .union(CapabilitySet::SETGID)
+            .union(CapabilitySet::SETUID)
+            .union(CapabilitySet::SETPCAP)
+            .union(CapabilitySet::NET_BIND_SERVICE)
+            .union(CapabilitySet::NET_RAW)
+            .union(CapabilitySet::SYS_CHROOT)
+            .union(CapabilitySet::MKNOD)
+            .union(CapabilitySet::AUDIT_WRITE)
+            .union(CapabilitySet::SETFCAP)
+            .bits(),
+    );
+
+    /// What is given to a container with this network if nothing else is asked for: with the host's, not what reads and
+    /// forges its packets, nor what takes the ports of its services.
+    #[must_use]
+    pub fn usual(network: Network) -> Self {
+        let below = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
+        match network {
+            Network::Host => Self(Self::DOCKER.0 & !below.bits()),
+            Network::Denied | Network::Isolated => Self::DOCKER,
+        }
+    }
+
+    /// With one more.
+    #[must_use]
+    pub fn with(self, capability: Capability) -> Self {
+        Self(self.0 | 1 << capability.0)
+    }
+
+    /// Without one.
+    #[must_use]
+    pub fn without(self, capability: Capability) -> Self {
+        Self(self.0 & !(1 << capability.0))
+    }
+
+    /// Whether it is among them.
+    pub fn contains(self, capability: Capability) -> bool {
+        self.0 >> capability.0 & 1 == 1
+    }
+
+    /// Those of the kernel that are not among them, also such as have no name yet.
+    pub(crate) fn others(self) -> impl Iterator<Item = CapabilitySet> {
+        (0..u64::BITS)
+            .map(|number| 1 << number)
+            .filter(move |bit| self.0 & bit == 0)
+            .map(CapabilitySet::from_bits_retain)
+    }
+
+    pub(crate) fn to_kernel(self) -> CapabilitySet {
+        CapabilitySet::from_bits_retain(self.0)
+    }
+
+    pub(crate) fn from_kernel(set: CapabilitySet) -> Self {
+        Self(set.bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_at_their_numbers() {
+        let number = |text: &str| 1_u64 << text.parse::<Capability>().unwrap().0;
+        assert_eq!(number("cap_sys_admin"), CapabilitySet::SYS_ADMIN.bits());
+        assert_eq!(number("CHECKPOINT_RESTORE"), CapabilitySet::CHECKPOINT_RESTORE.bits());
+        assert_eq!("net_raw".parse::<Capability>().unwrap().to_string(), "CAP_NET_RAW");
+        for wrong in ["", "CAP_", "ROOT", "CAP_CAP_KILL"] {
+            assert_eq!(
+                wrong.parse::<Capability>().unwrap_err().to_string(),
+                format!("`{wrong}` is no capability")
+            );
+        }
+    }
+
+    #[test]
+    fn sets_are_changed_one_by_one() {
+        let raw = "NET_RAW".parse().unwrap();
+        assert!(Capabilities::DOCKER.contains(raw));
+        assert!(!Capabilities::DOCKER.without(raw).contains(raw));
+        assert_eq!(Capabilities::DOCKER.without(raw).with(raw), Capabilities::DOCKER);
+        assert_eq!(Capabilities::DOCKER.0.count_ones(), 14);
+        assert_eq!(Capabilities::ALL.others().count(), 23);
+    }
+}

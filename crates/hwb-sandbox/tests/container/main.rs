@@ -1,0 +1,440 @@
+//! Containers, end to end: this binary has no test harness, so that it can be its own helper, and the program that tries
+//! to get out.
+//!
+//! The root of the containers is made of the host's own programs. Every test runs under all ids that the machine gives;
+//! what it refuses is said.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "without a harness these are no tests to clippy"
+)]
+
+mod escapes;
+mod fixture;
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use hwb_ident::{GuestPath, HostPath};
+use hwb_sandbox::container::{MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User};
+use hwb_sandbox::{
+    Access, Cancel, Control, ExitStatus, Mount, Network, Running as _, SandboxError, Session as _, UPPER,
+    Work,
+};
+
+use self::fixture::{Fixture, Transcript};
+
+type Test = fn(&Fixture);
+
+const WORKS: &[Work] = &[
+    Work {
+        name: "count",
+        run: |input, output| {
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes)?;
+            write!(output, "{} of {}", bytes.len(), rustix::process::geteuid().as_raw())
+        },
+    },
+    Work { name: "fail", run: |_, _| Err(std::io::ErrorKind::Other.into()) },
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(first) if first == hwb_sandbox::HELPER_ARGUMENT => {
+            return hwb_sandbox::helper_main_with(args, WORKS);
+        }
+        Some(first) if first == "escape" => return escapes::attempt_all(),
+        Some(first) if first == "victim" => fixture::be_killed(&args.next().unwrap()),
+        _ => {}
+    }
+    let tests: &[(&str, Test)] = &[
+        ("says_how_a_command_ended", says_how_a_command_ended),
+        ("has_a_root_of_its_own", has_a_root_of_its_own),
+        ("keeps_what_is_written_apart", keeps_what_is_written_apart),
+        ("stands_things_on_the_root", stands_things_on_the_root),
+        ("follows_no_link_out", follows_no_link_out),
+        ("may_be_read_only", may_be_read_only),
+        ("becomes_another_user", becomes_another_user),
+        ("sets_limits", sets_limits),
+        ("says_what_could_not_be_started", says_what_could_not_be_started),
+        ("holds_a_conversation", holds_a_conversation),
+        ("passes_signals_on", passes_signals_on),
+        ("has_a_terminal", has_a_terminal),
+        ("has_the_network_that_was_asked_for", has_the_network_that_was_asked_for),
+        ("runs_works_under_its_ids", runs_works_under_its_ids),
+        ("uses_a_plain_directory", uses_a_plain_directory),
+        ("stacks_many_layers", stacks_many_layers),
+        ("ends_with_hwb", ends_with_hwb),
+        ("lets_nothing_out", escapes::lets_nothing_out),
+    ];
+    for answer in fixture::answers() {
+        let word = fixture::word(&answer.ids);
+        if let Err(error) = answer.result {
+            println!("skipped: {word}: {error:?}");
+            continue;
+        }
+        for (name, test) in tests {
+            test(&Fixture::new(&answer.ids));
+            println!("test {name} ({word}) ... ok");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn says_how_a_command_ended(fixture: &Fixture) {
+    fixture.check("echo out; cat; umask; pwd", "out\n0022\n/\n");
+    assert_eq!(fixture.run("exit 7"), (String::new(), ExitStatus::Code(7)));
+    for signal in [9, 11, 15] {
+        assert_eq!(fixture.run(&format!("kill -{signal} $$")), (String::new(), ExitStatus::Signal(signal)));
+    }
+    fixture.check("sleep 600 & echo left", "left\n");
+    fixture.check("(setsid sleep 0.01 &); sleep 0.05; ls /proc | grep -c '^[0-9]'", "4\n");
+}
+
+fn has_a_root_of_its_own(fixture: &Fixture) {
+    fixture.check("ls /", "bin\ndev\netc\nlib\nlib64\nproc\nsbin\nsys\ntmp\nusr\n");
+    fixture.check("hostname 2>/dev/null || cat /proc/sys/kernel/hostname", "box\n");
+    fixture.check(
+        "ls /dev",
+        "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"
+            .replace("fd\nfull", if fixture.is_single() { "apt.conf\nfd\nfull" } else { "fd\nfull" })
+            .as_str(),
+    );
+    fixture.check("id -u; echo $$; [ -t 0 ] || echo none", "0\n2\nnone\n");
+    fixture
+        .check("head -c 4 /dev/zero | od -An -tx1; echo x > /dev/null; : < /dev/urandom", " 00 00 00 00\n");
+    // Nothing tells where the layers are.
+    fixture.check(&format!("grep -c {} /proc/self/mountinfo", fixture.path().display()), "0\n");
+}
+
+fn keeps_what_is_written_apart(fixture: &Fixture) {
+    fixture.check(
+        "echo new > /etc/made; echo more >> /etc/kept; rm /etc/removed; mkdir /tmp/d; cat /etc/kept",
+        "kept\nmore\n",
+    );
+    // The next command finds it.
+    fixture.check("ls /etc; cat /etc/made; ls -d /tmp/d", "kept\nmade\nnew\n/tmp/d\n");
+    assert_eq!(fs_err::read_to_string(fixture.path().join("lower/etc/kept")).unwrap(), "kept\n");
+    assert!(fixture.path().join("lower/etc/removed").exists());
+    assert!(!fixture.path().join("lower/etc/made").exists());
+    let upper = fixture.path().join("changes").join(UPPER);
+    assert_eq!(fs_err::read_to_string(upper.join("etc/made")).unwrap(), "new\n");
+    assert!(!upper.join("dev/null").exists());
+}
+
+fn stands_things_on_the_root(fixture: &Fixture) {
+    let host = fixture.path().join("host");
+    fs_err::create_dir(&host).unwrap();
+    std::fs::File::create(host.join("file")).unwrap().write_all(b"host\n").unwrap();
+    let mount = |name: &str, guest: &str, access| {
+        Place::Host(Mount { host: HostPath::new(host.join(name)), guest: GuestPath::new(guest), access })
+    };
+    let mut spec = fixture.spec();
+    spec.places.extend([
+        Place::File { guest: GuestPath::new("/etc/hosts"), contents: b"127.0.0.1 localhost\n".to_vec() },
+        Place::File { guest: GuestPath::new("/etc/deep/down/file"), contents: b"deep\n".to_vec() },
+        Place::Memory { guest: GuestPath::new("/run"), size: Some(4096), mode: 0o1777 },
+        mount("", "/run/rw", Access::ReadWrite),
+        mount("", "/ro", Access::ReadOnly),
+        mount("file", "/one", Access::ReadOnly),
+        mount("", "/layered", Access::Layered),
+    ]);
+    let command = fixture.shell(
+        "cat /etc/hosts /etc/deep/down/file /one /ro/file; echo x > /run/rw/made; ls /ro; stat -c %a /run; \
+         (echo x > /ro/x) 2>/dev/null || echo refused; (echo x > /one) 2>/dev/null || echo refused; \
+         echo own >> /etc/hosts && tail -n 1 /etc/hosts; echo l > /layered/l; ls /layered; \
+         (head -c 9000 /dev/zero > /run/big) 2>/dev/null || echo full",
+    );
+    let mut session = fixture.open(spec, Network::Host).unwrap();
+    let running = session.run(&command, Streams::Piped).unwrap();
+    let made: Vec<_> = running.made().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        made,
+        [
+            "/etc/hosts",
+            "/etc/deep",
+            "/etc/deep/down",
+            "/etc/deep/down/file",
+            "/run",
+            "/ro",
+            "/one",
+            "/layered"
+        ]
+    );
+    let mut transcript = Transcript::default();
+    Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+    assert_eq!(
+        transcript.0,
+        "127.0.0.1 localhost\ndeep\nhost\nhost\nfile\nmade\n1777\nrefused\nrefused\nown\nfile\nl\nmade\nfull\n"
+    );
+    assert!(host.join("made").exists());
+    assert!(!host.join("l").exists());
+}
+
+/// Links of an image lead to places in the container, wherever they point.
+fn follows_no_link_out(fixture: &Fixture) {
+    let outside = fixture.path().join("outside");
+    fs_err::create_dir(&outside).unwrap();
+    std::fs::File::create(outside.join("target")).unwrap();
+    let up = "../".repeat(40);
+    let link = |name: &str, target: String| {
+        fs_err::os::unix::fs::symlink(target, fixture.path().join("lower/etc").join(name)).unwrap();
+    };
+    link("absolute", outside.join("target").display().to_string());
+    link("climbing", format!("{up}{}", outside.join("new").display()));
+    link("magic", "/proc/self/root/etc/from-magic".to_owned());
+    link("process", "/proc/1/root/tmp/from-process".to_owned());
+    link("directory", outside.display().to_string());
+    link("loop", "loop".to_owned());
+    let place = |name: &str| Place::File {
+        guest: GuestPath::new(Path::new("/etc").join(name)),
+        contents: format!("{name}\n").into_bytes(),
+    };
+    let mut spec = fixture.spec();
+    spec.places.extend(["absolute", "climbing", "magic", "process", "directory/below"].map(place));
+    let (output, _) = fixture.run_in(
+        spec,
+        Network::Host,
+        &fixture.shell(
+            "cat /etc/absolute /etc/climbing /etc/directory/below; ls /proc/1 > /dev/null && echo whole",
+        ),
+    );
+    assert_eq!(output, "absolute\nclimbing\ndirectory/below\nwhole\n");
+    let left: Vec<_> = fs_err::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["target"]);
+    assert_eq!(fs_err::read_to_string(outside.join("target")).unwrap(), "");
+    for (guest, kind) in [
+        ("/etc/loop", "File"),
+        ("/proc/self/x", "File"),
+        ("/proc", "File"),
+        ("/", "File"),
+        ("/etc/..", "File"),
+        ("etc", "File"),
+    ] {
+        let mut spec = fixture.spec();
+        spec.places.push(Place::File { guest: GuestPath::new(guest), contents: Vec::new() });
+        let error =
+            fixture.open(spec, Network::Host).unwrap().run(&fixture.shell(""), Streams::Piped).unwrap_err();
+        assert!(matches!(error, SandboxError::Setup { .. }), "{guest} {kind}: {error:?}");
+    }
+    // Nothing is made in a directory of the host.
+    let mut spec = fixture.spec();
+    spec.places.push(Place::Host(Mount {
+        host: HostPath::new(&outside),
+        guest: GuestPath::new("/out"),
+        access: Access::ReadWrite,
+    }));
+    spec.places.push(Place::File { guest: GuestPath::new("/out/made"), contents: Vec::new() });
+    fixture.open(spec, Network::Host).unwrap().run(&fixture.shell(""), Streams::Piped).unwrap_err();
+    assert!(!outside.join("made").exists());
+}
+
+fn may_be_read_only(fixture: &Fixture) {
+    let mut spec = fixture.spec();
+    spec.root_access = RootAccess::ReadOnly;
+    spec.places.push(Place::Memory { guest: GuestPath::new("/scratch"), size: None, mode: 0o755 });
+    let script = "(echo x > /etc/x) 2>/dev/null || echo refused; (rm /etc/kept) 2>/dev/null || echo refused; \
+                  echo fine > /scratch/x && cat /scratch/x";
+    assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell(script)).0, "refused\nrefused\nfine\n");
+}
+
+fn becomes_another_user(fixture: &Fixture) {
+    let mut command = fixture.shell("id -u; id -g; id -G; grep -e ^CapPrm -e ^CapEff /proc/self/status; (echo x > /etc/x) 2>/dev/null || echo refused");
+    command.user = User { uid: 33, gid: 34, groups: vec![35, 36] };
+    let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+    match session.run(&command, Streams::Piped) {
+        Ok(running) => {
+            assert!(!fixture.is_single());
+            let mut transcript = Transcript::default();
+            Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+            let none = "0000000000000000";
+            assert_eq!(
+                transcript.0,
+                format!("33\n34\n34 35 36\nCapPrm:\t{none}\nCapEff:\t{none}\nrefused\n")
+            );
+        }
+        Err(error) => {
+            assert!(fixture.is_single(), "{error:?}");
+            assert_eq!(
+                error.to_string(),
+                "sandbox `container` cannot enforce a user other than root on this machine"
+            );
+        }
+    }
+    // Giving a file away succeeds everywhere, and does nothing where there is nobody to give it to.
+    let owner = if fixture.is_single() { "0:0" } else { "33:34" };
+    fixture.check("echo > /tmp/f; chown 33:34 /tmp/f && stat -c %u:%g /tmp/f", &format!("{owner}\n"));
+}
+
+fn sets_limits(fixture: &Fixture) {
+    let mut spec = fixture.spec();
+    spec.process_limits =
+        vec![ProcessLimit { resource: Resource::OpenFiles, soft: Some(77), hard: Some(99) }];
+    let script = "ulimit -n; ulimit -H -n; (ulimit -n 100) 2>/dev/null || echo refused";
+    assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell(script)).0, "77\n99\nrefused\n");
+    let mut spec = fixture.spec();
+    spec.limits.pids = Some(10);
+    let error = fixture.open(spec, Network::Host).unwrap_err();
+    assert!(matches!(error, SandboxError::Unsupported { .. }), "{error:?}");
+}
+
+fn says_what_could_not_be_started(fixture: &Fixture) {
+    let check = |argv: &[&str], cwd: &str, expect: (&str, std::io::ErrorKind)| {
+        let mut command = fixture.shell("");
+        command.exec.argv = argv.iter().map(Into::into).collect();
+        command.exec.cwd = GuestPath::new(cwd);
+        command.missing_cwd = MissingCwd::Refuse;
+        let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+        let error = session.run(&command, Streams::Piped).unwrap_err();
+        let (SandboxError::Spawn { source, .. } | SandboxError::Setup { source, .. }) = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((error.to_string().as_str(), source.kind()), expect);
+    };
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    check(&["no-such-program"], "/", ("failed to start `no-such-program`", NotFound));
+    check(&["/no/such/program"], "/", ("failed to start `/no/such/program`", NotFound));
+    check(&["/etc/kept"], "/", ("failed to start `/etc/kept`", PermissionDenied));
+    check(&["/etc"], "/", ("failed to start `/etc`", PermissionDenied));
+    check(&["sh"], "/missing", ("failed to enter `/missing` for `sh`", NotFound));
+    check(&[], "/", ("failed to start ``", NotFound));
+    let mut command = fixture.shell("pwd");
+    command.exec.cwd = GuestPath::new("/made/for/it");
+    command.missing_cwd = MissingCwd::Make;
+    assert_eq!(fixture.run_in(fixture.spec(), Network::Host, &command).0, "/made/for/it\n");
+}
+
+fn holds_a_conversation(fixture: &Fixture) {
+    let cancel = Cancel::new().unwrap();
+    let mut transcript = Transcript::default();
+    let mut command = fixture
+        .shell("while read line; do echo heard; echo to $line >&3; done; exec 3>&-; read never; sleep 0");
+    command.exec.control = Control::Pipe;
+    let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+    let mut running = session.start(&command.exec).unwrap();
+    for word in ["one", "two"] {
+        writeln!(running.stdin().unwrap(), "{word}").unwrap();
+        let answer = running.answer(&cancel, None, &mut transcript).unwrap().unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!("to {word}"));
+    }
+    running.close_stdin();
+    assert_eq!(running.answer(&cancel, None, &mut transcript).unwrap(), None);
+    assert_eq!(running.wait(&cancel, None, &mut transcript).unwrap(), ExitStatus::Code(0));
+    assert_eq!(transcript.0, "heard\nheard\n");
+    cancel.cancel();
+    let error = session.start(&fixture.shell("trap '' TERM; sleep 600").exec).unwrap().wait(
+        &cancel,
+        None,
+        &mut transcript,
+    );
+    assert!(matches!(error, Err(SandboxError::Cancelled { .. })), "{error:?}");
+}
+
+fn passes_signals_on(fixture: &Fixture) {
+    use rustix::process::Signal;
+    for (signal, word) in
+        [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP"), (Signal::USR1, "USR1")]
+    {
+        let mut command = fixture
+            .shell(&format!("trap 'echo got {word}; exit 3' {word}; echo >&3; while :; do sleep 0.01; done"));
+        command.exec.control = Control::Pipe;
+        let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+        let mut running = session.run(&command, Streams::Piped).unwrap();
+        let (cancel, mut transcript) = (Cancel::new().unwrap(), Transcript::default());
+        running.answer(&cancel, None, &mut transcript).unwrap().unwrap();
+        running.signal(signal);
+        let status = Box::new(running).wait(&cancel, None, &mut transcript).unwrap();
+        assert_eq!((transcript.0.as_str(), status), (format!("got {word}\n").as_str(), ExitStatus::Code(3)));
+    }
+}
+
+fn has_a_terminal(fixture: &Fixture) {
+    let command = fixture.shell(
+        "stty size; tty; [ -c /dev/console ] && read line && echo \"<$line>\"; : < /dev/tty && echo own",
+    );
+    let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+    let running = session.run(&command, Streams::Terminal { rows: 24, columns: 80 }).unwrap();
+    let mut terminal = std::fs::File::from(running.terminal().unwrap().try_clone_to_owned().unwrap());
+    terminal.write_all(b"typed\n").unwrap();
+    let mut seen = Vec::new();
+    let mut buffer = [0; 1024];
+    // The end of a terminal is an error when nobody has its other end any more.
+    while let Ok(length) = terminal.read(&mut buffer) {
+        if length == 0 {
+            break;
+        }
+        seen.extend_from_slice(&buffer[..length]);
+    }
+    let seen = String::from_utf8(seen).unwrap().replace("\r\n", "\n").replacen("typed\n", "", 1);
+    assert_eq!(seen, "24 80\n/dev/pts/0\n<typed>\nown\n");
+    let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut Transcript::default()).unwrap();
+    assert_eq!(status, ExitStatus::Code(0));
+}
+
+fn has_the_network_that_was_asked_for(fixture: &Fixture) {
+    let (output, status) = fixture.run_in(
+        fixture.spec(),
+        Network::Denied,
+        &fixture.shell("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ls /sys/class/net"),
+    );
+    assert_eq!((output.as_str(), status), ("lo\nlo\n", ExitStatus::Code(0)));
+    assert_eq!(fixture.run_in(fixture.spec(), Network::Host, &fixture.shell("ls /sys")).0, "");
+    let error = fixture.open(fixture.spec(), Network::Isolated).unwrap_err();
+    assert!(matches!(error, SandboxError::Unsupported { .. }), "{error:?}");
+}
+
+fn runs_works_under_its_ids(fixture: &Fixture) {
+    let mut work = fixture.holder().work("count").unwrap();
+    work.stdin().unwrap().write_all(b"12345").unwrap();
+    work.close_stdin();
+    let mut output = String::new();
+    work.stdout().read_to_string(&mut output).unwrap();
+    work.wait().unwrap();
+    assert_eq!(output, "5 of 0");
+    assert!(matches!(fixture.holder().work("fail").unwrap().wait(), Err(SandboxError::Watch { .. })));
+    assert!(matches!(fixture.holder().work("unknown"), Err(SandboxError::Spawn { .. })));
+}
+
+fn uses_a_plain_directory(fixture: &Fixture) {
+    let mut spec = fixture.spec();
+    let directory = fixture.path().join("lower");
+    spec.root = Root::Directory(HostPath::new(&directory));
+    fixture.run_in(spec, Network::Host, &fixture.shell("echo x > /etc/direct"));
+    assert!(directory.join("etc/direct").exists());
+}
+
+fn stacks_many_layers(fixture: &Fixture) {
+    let mut spec = fixture.spec();
+    let Root::Layers { lowers, .. } = &mut spec.root else { panic!() };
+    let base = lowers.pop().unwrap();
+    for number in 0..150 {
+        let layer = fixture.path().join(format!("layer:,\\{number}"));
+        fs_err::create_dir_all(layer.join("etc")).unwrap();
+        std::fs::File::create(layer.join(format!("etc/{number}"))).unwrap();
+        lowers.push(HostPath::new(layer));
+    }
+    lowers.push(base);
+    assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell("ls /etc | grep -c '^[0-9]'")).0, "150\n");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a process that is to be killed from outside")]
+fn ends_with_hwb(fixture: &Fixture) {
+    let mut victim = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut victim = victim
+        .args(["victim", fixture::word(fixture.holder().ids())])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = victim.stdout.take().unwrap();
+    let mut line = [0; 6];
+    out.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"alive\n");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    // Comes to its end only if everything in the container did.
+    assert_eq!(std::io::read_to_string(out).unwrap(), "");
+}
