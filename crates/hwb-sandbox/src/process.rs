@@ -250,6 +250,14 @@ impl Process {
         Ok(Self { program, held, stdin, stdout, stderr, answers, answered, supervision, status })
     }
 
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
+    pub(crate) fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
     /// Starts a process; by the helper, if `launch` says so, which then has entered the session and started the command.
     pub(crate) fn start(launch: &Launch) -> Result<Self, SandboxError> {
         let shown = launch.program.display().to_string();
@@ -351,7 +359,7 @@ impl Process {
     }
 
     /// Ends what is left of the group of a process that has ended, and says how it ended.
-    fn finish(&mut self, sink: &mut dyn OutputSink) -> io::Result<ExitStatus> {
+    pub(crate) fn finish(&mut self, sink: &mut dyn OutputSink) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
         }

@@ -1,8 +1,11 @@
-//! Ctrl-C and SIGTERM stop what runs, in order.
+//! Ctrl-C and SIGTERM stop what runs, in order; or signals are passed on to what runs.
 
 use std::io;
-use std::os::fd::{AsFd as _, IntoRawFd as _};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd};
 use std::sync::Once;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
 
 use crate::cancel::Cancel;
 use crate::os;
@@ -40,4 +43,42 @@ pub(crate) fn wake_on(cancel: &Cancel, again: Again) -> io::Result<()> {
             .try_for_each(|signal| os::install_wakeup_handler(signal, again));
     });
     installed
+}
+
+/// The signals that a program in a container gets as if it ran in hwb's place.
+const RELAYED: [i32; 7] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+
+/// Signals that came to hwb, for a command; readable when there are some.
+#[derive(Debug)]
+pub struct Relay {
+    signals: OwnedFd,
+}
+
+impl Relay {
+    /// Takes the signals from now on, for good; [`install`] has no effect on them any more. The last one made gets them.
+    ///
+    /// # Errors
+    ///
+    /// If the process has no descriptor left, or the kernel refuses a handler.
+    pub fn install() -> io::Result<Self> {
+        let (signals, end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // The handler may run at any time until the end of the process: its descriptor is never closed.
+        os::set_relay(end.into_raw_fd());
+        RELAYED.into_iter().try_for_each(os::install_relay_handler)?;
+        Ok(Self { signals })
+    }
+
+    /// Those that came since the last time.
+    pub(crate) fn take(&self) -> Vec<Signal> {
+        let mut numbers = [0; 64];
+        let length = rustix::io::read(&self.signals, &mut numbers).unwrap_or(0);
+        numbers[..length].iter().filter_map(|&number| Signal::from_named_raw(number.into())).collect()
+    }
+}
+
+impl AsFd for Relay {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
 }

@@ -18,6 +18,7 @@
 //! [`Holder`] is the process in which the ids are; it starts each command, and [works](Holder::work) of the caller's own
 //! on files whose owners only it can name. [`Container`] is the strategy for one root.
 
+mod attend;
 mod capability;
 mod holder;
 mod ids;
@@ -25,6 +26,7 @@ mod spec;
 mod strategy;
 pub(crate) mod wire;
 
+pub use self::attend::Console;
 pub use self::capability::{Capabilities, Capability, ParseCapabilityError};
 pub use self::holder::{Holder, WorkProcess};
 pub use self::ids::{IdRange, Ids, IdsAnswer, IdsError, Person, available};

@@ -253,6 +253,10 @@ impl ContainerProcess {
         self.terminal.as_ref().map(OwnedFd::as_fd)
     }
 
+    pub(super) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);

@@ -26,6 +26,9 @@ pub(crate) const CONTROL_FD: RawFd = 3;
 /// The writing end of a signal handler's wake-up; -1 before there is one.
 static WAKEUP: AtomicI32 = AtomicI32::new(-1);
 
+/// The writing end of a pipe that signals go into; -1 before there is one.
+static RELAY: AtomicI32 = AtomicI32::new(-1);
+
 /// What a new process does before it executes its program.
 #[derive(Debug)]
 pub(crate) struct Prelude {
@@ -168,17 +171,31 @@ pub(crate) fn set_wakeup(descriptor: RawFd) {
     WAKEUP.store(descriptor, Ordering::SeqCst);
 }
 
+/// Says what signals that are relayed are written to; it must stay open for ever.
+pub(crate) fn set_relay(descriptor: RawFd) {
+    RELAY.store(descriptor, Ordering::SeqCst);
+}
+
 /// Lets `signal` wake up whoever polls what [`set_wakeup`] named; `again` says what its
 /// second arrival does.
-#[expect(unsafe_code, reason = "signal handlers are a C interface")]
 pub(crate) fn install_wakeup_handler(signal: i32, again: Again) -> io::Result<()> {
-    let handler: extern "C" fn(i32) = wake_up;
-    let mut action = default_action();
-    action.sa_sigaction = handler as *const () as libc::sighandler_t;
-    action.sa_flags = match again {
+    let flags = match again {
         Again::Kills => libc::SA_RESTART | libc::SA_RESETHAND,
         Again::SetsAgain => libc::SA_RESTART,
     };
+    install_handler(signal, wake_up, flags)
+}
+
+/// Lets the number of `signal` be written to what [`set_relay`] named, as one byte.
+pub(crate) fn install_relay_handler(signal: i32) -> io::Result<()> {
+    install_handler(signal, relay, libc::SA_RESTART)
+}
+
+#[expect(unsafe_code, reason = "signal handlers are a C interface")]
+fn install_handler(signal: i32, handler: extern "C" fn(i32), flags: i32) -> io::Result<()> {
+    let mut action = default_action();
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    action.sa_flags = flags;
     // SAFETY: `action` lives during the call, and its handler makes one system call only.
     let result = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -209,6 +226,18 @@ extern "C" fn wake_up(_signal: i32) {
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     // No `errno` is touched: the call is made without the C library.
     let _full = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
+}
+
+#[expect(unsafe_code, reason = "a descriptor out of a static")]
+extern "C" fn relay(signal: i32) {
+    let (number, Ok(byte)) = (RELAY.load(Ordering::SeqCst), u8::try_from(signal)) else { return };
+    if number < 0 {
+        return;
+    }
+    // SAFETY: `set_relay` was given a descriptor that is never closed.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    // No `errno` is touched: the call is made without the C library.
+    let _full = rustix::io::write(descriptor, &[byte]);
 }
 
 /// Makes the allocator give allocations of so many bytes and more back to the system as soon as they are free.

@@ -46,9 +46,12 @@ pub(crate) struct Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // The kernel leaves it closed to its owner.
-        let work = self.path().join("changes/work/work");
-        let _missing = std::fs::set_permissions(work, std::fs::Permissions::from_mode(0o700));
+        // The kernel leaves them closed to their owner.
+        let mut directory = self.path().join("changes/work/work");
+        for below in ["incompat", "volatile", "."] {
+            let _missing = std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700));
+            directory.push(below);
+        }
     }
 }
 

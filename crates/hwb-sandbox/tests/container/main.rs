@@ -15,15 +15,21 @@ mod escapes;
 mod fixture;
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
-use hwb_sandbox::container::{MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User};
+use hwb_sandbox::container::{
+    Console, MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User,
+};
 use hwb_sandbox::{
     Access, Cancel, Control, ExitStatus, Mount, Network, Running as _, SandboxError, Session as _, UPPER,
     Work,
 };
+
+use hwb_sandbox::signals::Relay;
+use rustix::process::Signal;
 
 use self::fixture::{Fixture, Transcript};
 
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
         ("holds_a_conversation", holds_a_conversation),
         ("passes_signals_on", passes_signals_on),
         ("has_a_terminal", has_a_terminal),
+        ("lends_a_console", lends_a_console),
+        ("relays_signals", relays_signals),
         ("has_the_network_that_was_asked_for", has_the_network_that_was_asked_for),
         ("runs_works_under_its_ids", runs_works_under_its_ids),
         ("uses_a_plain_directory", uses_a_plain_directory),
@@ -335,7 +343,6 @@ fn holds_a_conversation(fixture: &Fixture) {
 }
 
 fn passes_signals_on(fixture: &Fixture) {
-    use rustix::process::Signal;
     for (signal, word) in
         [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP"), (Signal::USR1, "USR1")]
     {
@@ -373,6 +380,68 @@ fn has_a_terminal(fixture: &Fixture) {
     assert_eq!(seen, "24 80\n/dev/pts/0\n<typed>\nown\n");
     let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut Transcript::default()).unwrap();
     assert_eq!(status, ExitStatus::Code(0));
+}
+
+/// A person at a terminal, who types a line and makes the window larger.
+fn lends_a_console(fixture: &Fixture) {
+    use rustix::pty::OpenptFlags;
+    use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let person = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::unlockpt(&person).unwrap();
+    let own = rustix::pty::ioctl_tiocgptpeer(&person, flags).unwrap();
+    tcsetwinsize(&own, Winsize { ws_row: 30, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let before = format!("{:?}", tcgetattr(&own).unwrap());
+    let console = Console { input: Some(own.as_fd()), output: own.as_fd() };
+    let (rows, columns) = console.size();
+    let command = fixture.shell(
+        "stty size; trap 'stty size; exit 5' WINCH; read line; echo \"<$line>\"; while :; do sleep 0.01; done",
+    );
+    let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+    let relay = Relay::install().unwrap();
+    let running = session.run(&command, Streams::Terminal { rows, columns }).unwrap();
+    let (status, (seen, _person)) = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| {
+            let mut person = std::fs::File::from(person);
+            let (mut seen, mut buffer) = (String::new(), [0; 256]);
+            person.write_all(b"typed\n").unwrap();
+            let mut until = |text: &str, seen: &mut String| {
+                while !seen.contains(text) {
+                    let length = person.read(&mut buffer).unwrap();
+                    seen.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+                }
+            };
+            until("<typed>", &mut seen);
+            tcsetwinsize(&own, Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), Signal::WINCH).unwrap();
+            until("40 100", &mut seen);
+            (seen, person)
+        });
+        (running.attend(&relay, Some(console)).unwrap(), seen.join().unwrap())
+    });
+    assert_eq!(status, ExitStatus::Code(5));
+    assert!(seen.replace('\r', "").contains("30 90\n"), "{seen:?}");
+    assert_eq!(format!("{:?}", tcgetattr(&own).unwrap()), before);
+}
+
+fn relays_signals(fixture: &Fixture) {
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let nothing = || std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
+    let streams = Streams::Given { stdin: nothing(), stdout: write, stderr: nothing() };
+    let command = fixture.shell("trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done");
+    let relay = Relay::install().unwrap();
+    let running = fixture.open(fixture.spec(), Network::Host).unwrap().run(&command, streams).unwrap();
+    std::fs::File::from(read).read_exact(&mut [0; 6]).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), Signal::TERM).unwrap();
+    assert_eq!(running.attend(&relay, None).unwrap(), ExitStatus::Code(9));
+    // A directory of the host is no stream.
+    let streams = Streams::Given {
+        stdin: std::fs::File::open("/").unwrap().into(),
+        stdout: nothing(),
+        stderr: nothing(),
+    };
+    let error = fixture.open(fixture.spec(), Network::Host).unwrap().run(&command, streams).unwrap_err();
+    assert!(matches!(error, SandboxError::Spawn { .. }), "{error:?}");
 }
 
 fn has_the_network_that_was_asked_for(fixture: &Fixture) {
