@@ -20,6 +20,7 @@
 
 mod attend;
 mod capability;
+mod group;
 mod holder;
 mod ids;
 mod spec;

@@ -9,6 +9,7 @@ use hwb_ident::GuestPath;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
+use super::group::Group;
 use super::holder::Holder;
 use super::ids::Ids;
 use super::spec::{ContainerSpec, MissingCwd, Root, User};
@@ -54,9 +55,6 @@ impl Container {
         };
         if session.network == Network::Isolated {
             return Err(unsupported(Guarantee::IsolatedNetwork));
-        }
-        if self.spec.limits != super::Limits::default() {
-            return Err(unsupported(Guarantee::Limits));
         }
         if let Root::Layers { lowers, .. } = &self.spec.root
             && lowers.len() > Root::MOST_LAYERS
@@ -140,12 +138,20 @@ impl ContainerSession {
             command.exec.argv.first().map(|program| program.display().to_string()).unwrap_or_default();
         let failed = |source: io::Error| SandboxError::Spawn { program: program.clone(), source };
         let ends = Ends::of(streams, command.exec.control).map_err(failed)?;
+        let group =
+            Group::make(&self.container.spec.limits).and_then(|group| Ok((group.entrances()?, group)));
+        let (entrances, group) = group.map_err(|source| SandboxError::Unsupported {
+            sandbox: NAME,
+            demand: Guarantee::Limits.demand(),
+            source: Some(source),
+        })?;
         let order = Order::Command(Box::new(self.order(command, ends.order)));
-        let theirs: Vec<BorrowedFd<'_>> = ends.theirs.iter().map(|end| end.as_fd()).collect();
+        let theirs: Vec<BorrowedFd<'_>> =
+            ends.theirs.iter().chain(&entrances).map(|end| end.as_fd()).collect();
         let (remote, begun) = self.container.holder.begin(&order, &theirs, &program)?;
         let process = Process::new(program.clone(), Held::Remote(remote), ends.ours, Supervision::Container);
         let process = process.map_err(failed)?;
-        Ok(ContainerProcess { process, made: begun.made, terminal: begun.terminal })
+        Ok(ContainerProcess { process, made: begun.made, terminal: begun.terminal, _group: group })
     }
 
     fn order(&self, command: &ContainerCommand, streams: StreamOrder) -> CommandOrder {
@@ -239,6 +245,8 @@ pub struct ContainerProcess {
     process: Process,
     made: Vec<GuestPath>,
     terminal: Option<OwnedFd>,
+    /// Removed after the process, so after everything in it.
+    _group: Group,
 }
 
 impl ContainerProcess {
@@ -287,6 +295,7 @@ impl Running for ContainerProcess {
         deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<ExitStatus, SandboxError> {
-        Box::new(self.process).wait(cancel, deadline, sink)
+        let Self { process, _group, .. } = *self;
+        Box::new(process).wait(cancel, deadline, sink)
     }
 }

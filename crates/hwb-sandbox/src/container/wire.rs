@@ -25,10 +25,11 @@ use crate::spec::{Mount, Network};
 /// No answer is longer.
 const ANSWER_LIMIT: usize = 128 << 10;
 
-/// No message carries more descriptors: an order, its channel, three streams, and a control pipe.
-const MOST_DESCRIPTORS: usize = 6;
+/// No message carries more descriptors: an order, its channel, three streams, a control pipe, and three control groups.
+const MOST_DESCRIPTORS: usize = 9;
 
-/// What a holder is to start. The descriptors of the streams follow that of the channel.
+/// What a holder is to start. The descriptors of the streams follow that of the channel, then
+/// those by which it enters control groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// A command in a container.

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
-    Console, MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User,
+    Console, Limits, MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExitStatus, Mount, Network, Running as _, SandboxError, Session as _, UPPER,
@@ -285,9 +285,22 @@ fn sets_limits(fixture: &Fixture) {
     let script = "ulimit -n; ulimit -H -n; (ulimit -n 100) 2>/dev/null || echo refused";
     assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell(script)).0, "77\n99\nrefused\n");
     let mut spec = fixture.spec();
-    spec.limits.pids = Some(10);
-    let error = fixture.open(spec, Network::Host).unwrap_err();
-    assert!(matches!(error, SandboxError::Unsupported { .. }), "{error:?}");
+    spec.limits = Limits { memory: Some(64 << 20), cpu_thousandths: Some(1500), pids: Some(10) };
+    let script = "i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i+1)); done 2>/dev/null; echo all";
+    match fixture.open(spec.clone(), Network::Host).unwrap().run(&fixture.shell(script), Streams::Piped) {
+        Ok(running) => {
+            let mut transcript = Transcript::default();
+            let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+            assert!(!status.is_success() && !transcript.0.contains("all"), "{status:?} {}", transcript.0);
+            let script = "exec 2>/dev/null; head -c 300000000 /dev/zero | tail -c 299999999 | wc -c";
+            let (output, _) = fixture.run_in(spec, Network::Host, &fixture.shell(script));
+            assert_ne!(output, "299999999\n");
+        }
+        Err(SandboxError::Unsupported { demand, source, .. }) => {
+            println!("skipped: no {demand} here: {source:?}")
+        }
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 fn says_what_could_not_be_started(fixture: &Fixture) {

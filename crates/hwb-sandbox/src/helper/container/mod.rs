@@ -29,13 +29,9 @@ use crate::os;
 use crate::session::ExitStatus;
 use crate::spec::Network;
 
-/// The namespaces of a container's process 1. That of control groups comes once it is in its own.
+/// The namespaces of a container's process 1. That of control groups comes later, as its root is the group it is in then.
 pub(super) fn namespaces(order: &CommandOrder) -> UnshareFlags {
-    let common = UnshareFlags::NEWNS
-        | UnshareFlags::NEWPID
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWCGROUP;
+    let common = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     match order.network {
         Network::Host => common,
         Network::Denied | Network::Isolated => common | UnshareFlags::NEWNET,
@@ -73,13 +69,16 @@ enum Begun {
     Copy,
 }
 
-fn start(order: &CommandOrder, streams: Vec<OwnedFd>) -> Result<Begun, Report> {
+fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Report> {
     let step = |step: &'static str| move |error: io::Error| Report::setup(step.to_owned(), &error);
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| step("follow the holder")(errno.into()))?;
     let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|errno| step("make an event descriptor")(errno.into()))?;
     wakeup::on_child(&wakeup).map_err(step("catch signals"))?;
+
+    let groups = streams.split_off(stream_count(order.streams).min(streams.len()));
+    enter_groups(groups).map_err(|error| Report::unsupported(Guarantee::Limits, &error))?;
 
     let staging = root::staging();
     let root = root::make(&order.container.root, &staging)?;
@@ -118,6 +117,14 @@ fn start(order: &CommandOrder, streams: Vec<OwnedFd>) -> Result<Begun, Report> {
             Ok(Begun::Started { command, terminal, made: targets.into_made(), wakeup })
         }
     }
+}
+
+/// Enters control groups, and makes them all that the container sees of them.
+fn enter_groups(groups: Vec<OwnedFd>) -> io::Result<()> {
+    for group in groups {
+        std::fs::File::from(group).write_all(b"0")?;
+    }
+    os::unshare(UnshareFlags::NEWCGROUP)
 }
 
 /// Gives up all that process 1 does not need any more: it only waits, and passes signals on.

@@ -1,0 +1,262 @@
+//! Limits of a container: a control group for it, in whichever hierarchies the machine has.
+//!
+//! Version 1 has a hierarchy for each controller, version 2 one for all; hybrid machines have both, and a controller is in
+//! one of them. The group is made below hwb's own where that is possible, so that what limits hwb limits the container.
+
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::spec::Limits;
+
+/// The period of processor time that a share is of, in microseconds.
+const PERIOD: u64 = 100_000;
+
+/// One controller, with what to write for a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Demand {
+    controller: &'static str,
+    /// Files and values of version 1; those that start with a question mark may be missing.
+    first: Vec<(&'static str, String)>,
+    /// The same of version 2.
+    second: Vec<(&'static str, String)>,
+}
+
+fn demands(limits: &Limits) -> Vec<Demand> {
+    let Limits { memory, cpu_thousandths, pids } = *limits;
+    let memory = memory.map(|bytes| Demand {
+        controller: "memory",
+        first: vec![
+            ("memory.limit_in_bytes", bytes.to_string()),
+            // Memory and swap together. A kernel may be without.
+            ("?memory.memsw.limit_in_bytes", bytes.to_string()),
+        ],
+        second: vec![("memory.max", bytes.to_string()), ("?memory.swap.max", "0".to_owned())],
+    });
+    let cpu = cpu_thousandths.map(|thousandths| {
+        let quota = (thousandths * PERIOD / 1000).max(1000);
+        Demand {
+            controller: "cpu",
+            first: vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota.to_string())],
+            second: vec![("cpu.max", format!("{quota} {PERIOD}"))],
+        }
+    });
+    let pids = pids.map(|pids| Demand {
+        controller: "pids",
+        first: vec![("pids.max", pids.to_string())],
+        second: vec![("pids.max", pids.to_string())],
+    });
+    [memory, cpu, pids].into_iter().flatten().collect()
+}
+
+/// Where hwb stands in a hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Position {
+    version: Version,
+    /// Where the hierarchy is mounted.
+    top: PathBuf,
+    /// hwb's own group.
+    own: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    First,
+    Second,
+}
+
+/// Finds hwb's place in the hierarchy of `controller`, in the texts of `/proc/self/cgroup` and `/proc/self/mountinfo`.
+fn position(controller: &str, groups: &str, mounts: &str) -> Option<Position> {
+    let group = |is_wanted: &dyn Fn(&str) -> bool| {
+        groups.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            is_wanted(controllers).then_some(path)
+        })
+    };
+    let first = group(&|controllers| controllers.split(',').any(|one| one == controller));
+    let (version, kind, path) = match first {
+        Some(path) => (Version::First, "cgroup", path),
+        None => (Version::Second, "cgroup2", group(&str::is_empty)?),
+    };
+    let (root, top) = mounts.lines().find_map(|line| {
+        let (mount, source) = line.split_once(" - ")?;
+        let (mut mount, mut source) = (mount.split(' ').skip(3), source.split(' '));
+        let (root, top) = (mount.next()?, mount.next()?);
+        let has = source.next()? == kind
+            && (version == Version::Second || source.nth(1)?.split(',').any(|option| option == controller));
+        has.then_some((root, top))
+    })?;
+    let below = Path::new(path).strip_prefix(root).ok()?;
+    Some(Position { version, top: top.into(), own: Path::new(top).join(below) })
+}
+
+/// The control groups of a container, one in each hierarchy that limits it; removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Group {
+    directories: Vec<PathBuf>,
+}
+
+impl Group {
+    /// Makes them; nothing is made where there is nothing to limit.
+    pub(super) fn make(limits: &Limits) -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut group = Self { directories: Vec::new() };
+        let demands = demands(limits);
+        if demands.is_empty() {
+            return Ok(group);
+        }
+        let groups = fs_err::read_to_string("/proc/self/cgroup")?;
+        let mounts = fs_err::read_to_string("/proc/self/mountinfo")?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hwb-{}-{number}", rustix::process::getpid());
+        for demand in &demands {
+            let controller = demand.controller;
+            let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
+            let position = position(controller, &groups, &mounts).ok_or_else(missing)?;
+            let directory = group.place(&position, &demand_of(&demands, &position, controller), &name)?;
+            let values = match position.version {
+                Version::First => &demand.first,
+                Version::Second => &demand.second,
+            };
+            for (file, value) in values {
+                set(&directory, file, value)?;
+            }
+        }
+        Ok(group)
+    }
+
+    /// The group in the hierarchy of `position`, in which `controllers` work.
+    fn place(&mut self, position: &Position, controllers: &[&str], name: &str) -> io::Result<PathBuf> {
+        let controller = controllers.first().copied().unwrap_or_default();
+        let mut refusal = None;
+        // In version 2 a group with processes, as hwb's own, has no limited groups in it: one further out must do.
+        for parent in position.own.ancestors().take_while(|parent| parent.starts_with(&position.top)) {
+            if position.version == Version::Second && !enable(parent, controllers) {
+                continue;
+            }
+            let directory = parent.join(name);
+            if self.directories.contains(&directory) {
+                return Ok(directory);
+            }
+            match fs_err::create_dir(&directory) {
+                Ok(()) => {
+                    self.directories.push(directory.clone());
+                    return Ok(directory);
+                }
+                Err(error) => refusal = Some(error),
+            }
+            if position.version == Version::First {
+                break;
+            }
+        }
+        Err(refusal.unwrap_or_else(|| {
+            io::Error::other(format!(
+                "the control group controller `{controller}` is not for this user; \
+                 `systemd-run --user --scope -p Delegate=yes` starts a shell where it is"
+            ))
+        }))
+    }
+
+    /// Where a process writes `0` to enter them.
+    pub(super) fn entrances(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |directory: &PathBuf| {
+            let file = fs_err::File::options().write(true).open(directory.join("cgroup.procs"))?;
+            Ok(file.into_parts().0.into())
+        };
+        self.directories.iter().map(open).collect()
+    }
+}
+
+/// The controllers that share the group of `controller`, itself first.
+fn demand_of<'a>(demands: &'a [Demand], position: &Position, controller: &'a str) -> Vec<&'a str> {
+    let others = demands.iter().map(|demand| demand.controller).filter(|other| *other != controller);
+    match position.version {
+        Version::First => vec![controller],
+        Version::Second => std::iter::once(controller).chain(others).collect(),
+    }
+}
+
+/// Lets `controllers` work in the groups of `parent`; whether the first of them does.
+fn enable(parent: &Path, controllers: &[&str]) -> bool {
+    let file = parent.join("cgroup.subtree_control");
+    for controller in controllers {
+        // Whether it helped is seen below.
+        let _refused = write(&file, &format!("+{controller}"));
+    }
+    let enabled = fs_err::read_to_string(&file).unwrap_or_default();
+    controllers
+        .first()
+        .is_some_and(|controller| enabled.split_ascii_whitespace().any(|one| one == *controller))
+}
+
+fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
+    match (file.strip_prefix('?'), file) {
+        (Some(file), _) => match write(&directory.join(file), value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
+        (None, file) => write(&directory.join(file), value),
+    }
+}
+
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    fs_err::File::options().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            // Its processes are gone, but the kernel may need a moment to forget them.
+            for _ in 0..100 {
+                match std::fs::remove_dir(directory) {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_hwb_in_every_kind_of_hierarchy() {
+        let check = |controller, groups: &str, mounts: &str, expect: Option<(Version, &str, &str)>| {
+            let expect =
+                expect.map(|(version, top, own)| Position { version, top: top.into(), own: own.into() });
+            assert_eq!(position(controller, groups, mounts), expect, "{controller}");
+        };
+        let second = "24 31 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let user = "0::/user.slice/user-1000.slice/session-1.scope\n";
+        let own = "/sys/fs/cgroup/user.slice/user-1000.slice/session-1.scope";
+        check("memory", user, second, Some((Version::Second, "/sys/fs/cgroup", own)));
+        let first = "35 31 0:32 / /sys/fs/cgroup/memory rw shared:1 - cgroup cgroup rw,memory\n\
+                     36 31 0:33 /docker/x /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let groups = "4:memory:/a/b\n3:cpu,cpuacct:/docker/x/y\n1:name=systemd:/\n0::/\n";
+        check(
+            "memory",
+            groups,
+            first,
+            Some((Version::First, "/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/a/b")),
+        );
+        let own = "/sys/fs/cgroup/cpu,cpuacct/y";
+        check("cpu", groups, first, Some((Version::First, "/sys/fs/cgroup/cpu,cpuacct", own)));
+        check("pids", groups, first, None);
+        check(
+            "pids",
+            groups,
+            &format!("{first}{second}"),
+            Some((Version::Second, "/sys/fs/cgroup", "/sys/fs/cgroup/")),
+        );
+        // Of another's view of the hierarchy.
+        check("memory", "4:memory:/elsewhere", "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory", None);
+        check("memory", "", "", None);
+    }
+}
