@@ -46,11 +46,15 @@ pub(crate) struct Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // The kernel leaves them closed to their owner.
-        let mut directory = self.path().join("changes/work/work");
-        for below in ["incompat", "volatile", "."] {
-            let _missing = std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700));
-            directory.push(below);
+        // That of a victim lies below.
+        let inner = fs_err::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
+        for fixture in inner.chain([self.path().to_owned()]) {
+            // The kernel leaves them closed to their owner.
+            let mut directory = fixture.join("changes/work/work");
+            for below in ["incompat", "volatile", "."] {
+                let _missing = std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700));
+                directory.push(below);
+            }
         }
     }
 }

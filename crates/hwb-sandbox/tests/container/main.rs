@@ -297,7 +297,7 @@ fn sets_limits(fixture: &Fixture) {
             assert_ne!(output, "299999999\n");
         }
         Err(SandboxError::Unsupported { demand, source, .. }) => {
-            println!("skipped: no {demand} here: {source:?}")
+            println!("skipped: no {demand} here: {source:?}");
         }
         Err(error) => panic!("{error:?}"),
     }
@@ -508,6 +508,7 @@ fn ends_with_hwb(fixture: &Fixture) {
     let mut victim = std::process::Command::new(std::env::current_exe().unwrap());
     let mut victim = victim
         .args(["victim", fixture::word(fixture.holder().ids())])
+        .env("TMPDIR", fixture.path())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
