@@ -30,9 +30,9 @@ mod lowers;
 mod tree;
 
 pub use self::attributes::{Marks, Owner, Owners};
-pub use self::diff::{Diff, DiffError, Diffed, diff};
+pub use self::diff::{Diff, DiffError, Diffed, Upper, diff};
 pub use self::ledger::Ledger;
 pub use self::path::LayerPath;
 pub use self::remove::{Remove, RemoveError, remove};
 pub use self::snapshots::{Chain, ChainError, Form, Here, Snapshot, Snapshots, Worker};
-pub use self::unpack::{Unpack, UnpackError, Unpacked, unpack};
+pub use self::unpack::{Unpack, UnpackError, Unpacked, flatten, unpack};

@@ -1,6 +1,8 @@
 //! The layers below one, as overlayfs would show them.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use rustix::fs::{FileType, Stat};
@@ -34,6 +36,13 @@ pub(crate) struct Found {
     /// The layer that it is of.
     layer: usize,
     pub(crate) stat: Stat,
+}
+
+impl Found {
+    /// What its other names have as well.
+    pub(crate) const fn inode(&self) -> (usize, u64) {
+        (self.layer, self.stat.st_ino)
+    }
 }
 
 impl Lowers {
@@ -80,6 +89,20 @@ impl Lowers {
             }
         }
         Ok((found, part))
+    }
+
+    /// The names that layers have in the directory `path`, in which these take part; some may be of what is hidden.
+    pub(crate) fn names(&self, part: &Part, path: &LayerPath) -> Result<BTreeSet<Vec<u8>>, LowerError> {
+        let mut names = BTreeSet::new();
+        for &layer in part {
+            let tree = &self.layers[layer].tree;
+            let listed = tree.directory(path).map_err(io::Error::from);
+            let listed = listed.and_then(|held| tree::names(held.as_fd()));
+            names.extend(
+                listed.map_err(|source| LowerError { path: tree.path().join(path.to_string()), source })?,
+            );
+        }
+        Ok(names)
     }
 
     /// What is at `path`; `None` if nothing is to be seen there.

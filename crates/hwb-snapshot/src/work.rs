@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use crate::diff::{Diff, Diffed, diff};
 use crate::remove::{Remove, remove};
 use crate::snapshots::{AnyError, Worker};
-use crate::unpack::{Unpack, Unpacked, unpack};
+use crate::unpack::{Unpack, Unpacked, flatten, unpack};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Request {
     Unpack(Unpack),
+    Flatten(Unpack),
     Diff(Diff),
     Remove(Remove),
     Clear(PathBuf),
@@ -88,6 +89,10 @@ pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     match request {
         Request::Unpack(request) => {
             let outcome = unpack(&mut input, &request).map_err(|error| RemoteError::of(&error));
+            pieces.end(&outcome)
+        }
+        Request::Flatten(request) => {
+            let outcome = flatten(&request).map_err(|error| RemoteError::of(&error));
             pieces.end(&outcome)
         }
         Request::Diff(request) => {
@@ -178,6 +183,15 @@ impl Elsewhere<'_> {
     /// What it gives, or if the process fails.
     pub fn unpack(&self, layer: &mut dyn Read, request: &Unpack) -> Result<Unpacked, WorkError> {
         self.ask(&Request::Unpack(request.clone()), layer, &mut io::sink())
+    }
+
+    /// Does what [`flatten`] does.
+    ///
+    /// # Errors
+    ///
+    /// What it gives, or if the process fails.
+    pub fn flatten(&self, request: &Unpack) -> Result<(), WorkError> {
+        self.ask(&Request::Flatten(request.clone()), &mut io::empty(), &mut io::sink())
     }
 
     /// Does what [`diff`] does.

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Stat};
 
-use super::DiffError;
 use super::plan::{Opaque, Present};
-use crate::attributes::{Attributes, Marks, Owner, Owners, PERMISSIONS, Xattrs, is_of_a_layer, modified};
+use super::{Diff, DiffError, Upper};
+use crate::attributes::{Attributes, Owner, Owners, PERMISSIONS, Xattrs, is_of_a_layer, modified};
 use crate::ledger::Ledger;
 use crate::lowers::{Found, Lowers};
 use crate::path::LayerPath;
@@ -17,9 +17,8 @@ use crate::tree::{self, Tree, kind};
 
 /// An upper directory over layers.
 #[derive(Debug)]
-pub(super) struct View {
-    pub(super) owners: Owners,
-    pub(super) marks: Marks,
+pub(super) struct View<'a> {
+    pub(super) request: &'a Diff,
     pub(super) upper: Tree,
     pub(super) lowers: Lowers,
     /// The owners that the run gave.
@@ -35,10 +34,10 @@ pub(super) enum Difference {
     More,
 }
 
-impl View {
+impl View<'_> {
     /// Whether an attribute is part of a layer; one that was called like a mark is, once overlayfs has shown it.
     fn shows(&self, name: &[u8]) -> bool {
-        is_of_a_layer(name) || name.starts_with(self.marks.prefix())
+        is_of_a_layer(name) || name.starts_with(self.request.marks.prefix())
     }
 }
 
@@ -53,14 +52,14 @@ pub(super) fn fault<E: Into<io::Error>>(
 
 /// Says what is at `path` of the upper directory, and how it differs from what was found below.
 pub(super) fn compare(
-    view: &View,
+    view: &View<'_>,
     path: &LayerPath,
     (held, stat): (&OwnedFd, Stat),
     found: Option<&Found>,
 ) -> Result<(Present, Difference), DiffError> {
     let (opaque, mut xattrs) = attributes(view, path, held)?;
     let mut was = match found {
-        Some(found) => Some(view.lowers.attributes(path, found, view.owners)?),
+        Some(found) => Some(view.lowers.attributes(path, found, view.request.owners)?),
         None => None,
     };
     let record = found.and_then(|found| view.lowers.ledger(found).get(path));
@@ -77,7 +76,7 @@ pub(super) fn compare(
     let unchanged = record.filter(|_| was.as_ref().is_some_and(|was| was.mtime == mtime));
     let recorded = unchanged.into_iter().chain(given).flat_map(|record| record.xattrs.clone());
     xattrs.extend(recorded.filter(|(name, _)| view.shows(name)));
-    let owner = match view.owners {
+    let owner = match view.request.owners {
         Owners::Kept => Owner { uid: stat.st_uid, gid: stat.st_gid },
         Owners::Recorded => {
             let given = given.and_then(|record| record.owner);
@@ -95,16 +94,18 @@ pub(super) fn compare(
 }
 
 /// The attributes that a layer has of something in the upper directory, and whether it is opaque.
-fn attributes(view: &View, path: &LayerPath, held: &OwnedFd) -> Result<(Opaque, Xattrs), DiffError> {
+fn attributes(view: &View<'_>, path: &LayerPath, held: &OwnedFd) -> Result<(Opaque, Xattrs), DiffError> {
     let mut opaque = Opaque::No;
     let mut shown = Xattrs::new();
     for (name, value) in tree::xattrs(held).map_err(fault(&view.upper, path))? {
-        match view.marks.unescape(&name) {
+        match view.request.marks.unescape(&name) {
             Some(name) if view.shows(&name) => {
                 shown.insert(name, value);
             }
             Some(_) => {}
-            None if name == view.marks.opaque().to_bytes() && value == b"y" => opaque = Opaque::Yes,
+            // Where there is no overlay, anybody may have written them.
+            None if matches!(view.request.upper, Upper::Whole(_)) => {}
+            None if name == view.request.marks.opaque().to_bytes() && value == b"y" => opaque = Opaque::Yes,
             None if name.ends_with(b".metacopy") || name.ends_with(b".redirect") => {
                 let mark = String::from_utf8_lossy(&name).into_owned();
                 return Err(DiffError::Mark { path: path.clone(), mark });
@@ -117,7 +118,7 @@ fn attributes(view: &View, path: &LayerPath, held: &OwnedFd) -> Result<(Opaque, 
 }
 
 fn difference(
-    view: &View,
+    view: &View<'_>,
     path: &LayerPath,
     (stat, is): (&Stat, &Attributes),
     (found, was): (&Found, &Attributes),
@@ -147,7 +148,7 @@ fn difference(
     Ok(if same { Difference::None } else { Difference::More })
 }
 
-fn same_contents(view: &View, path: &LayerPath, found: &Found) -> io::Result<bool> {
+fn same_contents(view: &View<'_>, path: &LayerPath, found: &Found) -> io::Result<bool> {
     let open = |tree: &Tree| tree.read(path).map(File::from);
     let (mut is, mut was) = (open(&view.upper)?, open(view.lowers.tree(found))?);
     let (mut one, mut other) = (vec![0; 64 << 10], vec![0; 64 << 10]);

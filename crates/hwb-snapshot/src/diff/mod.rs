@@ -1,4 +1,4 @@
-//! What a run changed, from the upper directory of its overlay, as a layer.
+//! What a run changed, from what it wrote to, as a layer.
 //!
 //! - What is equal to what the layers below show is left out, though overlayfs copied it up: something was opened for
 //!   writing, or changed and changed back. A directory stays if anything in it does, so that a reader that does not
@@ -13,7 +13,7 @@
 //! The process of the run and everything it started must have ended.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hwb_ident::Timestamp;
 use hwb_oci::layer::LayerTarError;
@@ -31,8 +31,8 @@ mod write;
 /// What is to be compared with what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diff {
-    /// The upper directory.
-    pub upper: PathBuf,
+    /// What was written to.
+    pub upper: Upper,
     /// The layers below, the topmost first.
     pub lowers: Vec<Snapshot>,
     /// What became of owners.
@@ -45,6 +45,25 @@ pub struct Diff {
     pub mounts: Vec<LayerPath>,
     /// Nothing in the layer is newer than this.
     pub newest: Option<Timestamp>,
+}
+
+/// What a run writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upper {
+    /// The upper directory of an overlay: it has what was changed, and marks for what is gone.
+    Changes(PathBuf),
+    /// A copy of all that the layers below show ([`flatten`](crate::flatten)): what it lacks is gone.
+    Whole(PathBuf),
+}
+
+impl Upper {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Changes(path) | Self::Whole(path) => path,
+        }
+    }
 }
 
 /// What a layer has.

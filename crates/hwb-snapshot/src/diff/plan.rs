@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
 
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use super::compare::{Difference, View, compare, fault};
-use super::{Diff, DiffError};
+use super::{Diff, DiffError, Upper};
 use crate::attributes::Attributes;
 use crate::ledger::{Ledger, Special};
 use crate::lowers::{Found, Lowers, Part};
@@ -67,14 +68,14 @@ impl Present {
 
 /// Reads the upper directory, and decides.
 pub(super) fn plan(request: &Diff) -> Result<(Tree, Plan), DiffError> {
-    let path = &request.upper;
-    let upper = Tree::open(path).map_err(|source| DiffError::Read { path: path.clone(), source })?;
+    let path = request.upper.path();
+    let upper = Tree::open(path).map_err(|source| DiffError::Read { path: path.to_owned(), source })?;
     let ledger = match &request.ledger {
         Some(path) => read_ledger(path.clone())?,
         None => Ledger::default(),
     };
     let lowers = Lowers::open(&request.lowers, request.marks)?;
-    let view = View { owners: request.owners, marks: request.marks, upper, lowers, ledger };
+    let view = View { request, upper, lowers, ledger };
     let mounts = request.mounts.iter().collect();
     let mut walk = Walk { view, mounts, plan: Plan::default(), pending: Vec::new() };
     walk.all()?;
@@ -85,7 +86,7 @@ pub(super) fn plan(request: &Diff) -> Result<(Tree, Plan), DiffError> {
 
 #[derive(Debug)]
 struct Walk<'a> {
-    view: View,
+    view: View<'a>,
     mounts: BTreeSet<&'a LayerPath>,
     plan: Plan,
     /// The directories that are being read, the innermost last: they may be deeper than a stack is.
@@ -122,8 +123,12 @@ impl Walk<'_> {
     fn descend(&mut self, path: LayerPath, change: Option<usize>, part: Part) -> Result<(), DiffError> {
         let upper = &self.view.upper;
         let held = upper.directory(&path).map_err(fault(upper, &path))?;
-        let names = tree::names(held.as_fd()).map_err(fault(upper, &path))?.into_iter();
-        self.pending.push(Level { path, change, part, names });
+        let mut names = tree::names(held.as_fd()).map_err(fault(upper, &path))?;
+        if let Upper::Whole(_) = self.view.request.upper {
+            let below = self.view.lowers.names(&part, &path)?;
+            names = names.into_iter().chain(below).collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        self.pending.push(Level { path, change, part, names: names.into_iter() });
         Ok(())
     }
 
@@ -134,7 +139,15 @@ impl Walk<'_> {
         above: Option<usize>,
         (found, below): (Option<Found>, Part),
     ) -> Result<(), DiffError> {
-        let held = self.view.upper.hold(&path).map_err(fault(&self.view.upper, &path))?;
+        let held = match (self.view.upper.hold(&path), &self.view.request.upper) {
+            (Err(Errno::NOENT), Upper::Whole(_)) => {
+                if found.is_some() {
+                    self.plan.push(path, ChangeKind::Gone, Difference::More, above);
+                }
+                return Ok(());
+            }
+            (held, _) => held.map_err(fault(&self.view.upper, &path))?,
+        };
         let stat = rustix::fs::fstat(&held).map_err(fault(&self.view.upper, &path))?;
         if is_whiteout(&stat) {
             if found.is_some() {

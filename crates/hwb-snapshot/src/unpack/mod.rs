@@ -21,9 +21,11 @@ use crate::snapshots::{Snapshot, SnapshotError};
 
 mod contents;
 mod entry;
+mod flatten;
 mod writer;
 
 use self::entry::Meaning;
+pub use self::flatten::flatten;
 use self::writer::Writer;
 
 /// What is to be unpacked where, and how.

@@ -28,7 +28,7 @@ const MOST_LINKS: usize = 40;
 pub(super) struct Writer<'a> {
     request: &'a Unpack,
     tree: Tree,
-    lowers: Lowers,
+    pub(super) lowers: Lowers,
     /// The directory of the entry before, which is most often that of the next one.
     nearest: Option<Nearest>,
     /// Directories and what they will be like: until the end they are open to the writer, and their times change.
@@ -308,7 +308,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Brings a file of the layers below into this one; `false` if there is none at `path`.
-    fn bring_up(&mut self, path: &LayerPath) -> Result<bool, UnpackError> {
+    pub(super) fn bring_up(&mut self, path: &LayerPath) -> Result<bool, UnpackError> {
         let Some(found) = self.lowers.find(path)? else { return Ok(false) };
         let attributes = self.lowers.attributes(path, &found, self.request.owners)?;
         let device = self.lowers.ledger(&found).get(path).and_then(|record| record.device);

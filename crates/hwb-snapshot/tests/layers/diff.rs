@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hwb_archive::tar::{EntryKind, Reader};
 use hwb_ident::Timestamp;
-use hwb_snapshot::{Diff, LayerPath, Marks, Owner, Owners, diff};
+use hwb_snapshot::{Diff, LayerPath, Marks, Owner, Owners, Snapshot, Unpack, Upper, diff};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use crate::layer::{Layer, Stack, form};
@@ -97,7 +97,7 @@ impl Run {
     fn bytes(&self) -> Result<Vec<u8>, hwb_snapshot::DiffError> {
         let (owners, marks) = form();
         let request = Diff {
-            upper: self.upper.clone(),
+            upper: Upper::Changes(self.upper.clone()),
             lowers: self.stack.snapshots.clone(),
             owners,
             marks,
@@ -339,7 +339,7 @@ fn a_layer_survives_the_way_to_the_disk_and_back() {
     run.upper = first.tree();
     let (owners, marks) = form();
     let request = Diff {
-        upper: first.tree(),
+        upper: Upper::Changes(first.tree()),
         lowers: run.stack.snapshots.clone(),
         owners,
         marks,
@@ -361,5 +361,57 @@ fn a_layer_survives_the_way_to_the_disk_and_back() {
             "usr/.wh..wh..opq \"\" 755",
             "usr/new = etc/new 644 7:8",
         ]
+    );
+}
+
+/// Where there is no overlay, a copy of everything is written to; the layer is the same.
+#[test]
+fn a_copy_is_compared_as_a_whole() {
+    let top = Layer::new()
+        .time(TIME)
+        .dir("", 0o755)
+        .file("etc/.wh.link", "")
+        .hard("usr/b", "usr/lib/a")
+        .device(b'3', "dev/zero", 1, 5)
+        .dir("dev", 0o755);
+    let mut run = Run::new(&[base(), top]);
+    let (owners, marks) = form();
+    let path = run.stack.folder.path().join("whole");
+    std::fs::create_dir(&path).unwrap();
+    let whole = Unpack {
+        snapshot: Snapshot::new(path),
+        lowers: run.stack.snapshots.clone(),
+        owners,
+        marks,
+        limits: hwb_snapshot::unpack::Limits::default(),
+    };
+    hwb_snapshot::flatten(&whole).unwrap();
+    assert_eq!(
+        crate::layer::list(&whole.snapshot).replace(&format!(" @{TIME}"), ""),
+        "/ dir 755\ndev dir 755\ndev/zero c1:5 666\netc dir 755\netc/passwd file \"root\" 644\n\
+         etc/shadow file \"secret\" 640 0:42\ntmp dir 1777\nusr dir 755\nusr/b file \"a\" 644 x2\n\
+         usr/lib dir 755\nusr/lib/a file \"a\" 644 x2\n"
+    );
+    run.upper = whole.snapshot.tree();
+    let request = |ledger| Diff {
+        upper: Upper::Whole(whole.snapshot.tree()),
+        lowers: run.stack.snapshots.clone(),
+        owners,
+        marks,
+        ledger,
+        mounts: Vec::new(),
+        newest: None,
+    };
+    assert_eq!(list(&diff(&request(None), Vec::new()).unwrap().0), [""; 0]);
+    std::fs::remove_dir_all(run.at("usr/lib")).unwrap();
+    run.mark("tmp", "opaque")
+        .file("etc/passwd", "me")
+        .touch("etc", TIME)
+        .touch("usr", TIME)
+        .file("usr/c", "")
+        .touch("usr", TIME);
+    assert_eq!(
+        list(&diff(&request(None), Vec::new()).unwrap().0),
+        ["etc/ 755", "etc/passwd \"me\" 644", "usr/ 755", "usr/c \"\" 644", "usr/.wh.lib \"\" 600 @0"]
     );
 }

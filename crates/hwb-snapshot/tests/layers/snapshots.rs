@@ -8,7 +8,7 @@ use hwb_ident::Digest;
 use hwb_oci::layer::{Expected, LayerReader};
 use hwb_snapshot::unpack::Limits;
 use hwb_snapshot::work::{Elsewhere, Pipes, serve};
-use hwb_snapshot::{Diff, Form, Here, Marks, Owners, Remove, Snapshots, Worker};
+use hwb_snapshot::{Diff, Form, Here, Marks, Owners, Remove, Snapshots, Upper, Worker};
 use hwb_store::Store;
 
 use crate::layer::{Layer, form, list};
@@ -141,15 +141,22 @@ fn another_process_takes_and_removes() {
     let elsewhere = Elsewhere { start: &start };
     let (owners, marks) = form();
     let mounts = vec![hwb_snapshot::LayerPath::parse(b"a b\n\xff").unwrap()];
-    let request =
-        Diff { upper: upper.clone(), lowers: Vec::new(), owners, marks, ledger: None, mounts, newest: None };
+    let request = Diff {
+        upper: Upper::Changes(upper.clone()),
+        lowers: Vec::new(),
+        owners,
+        marks,
+        ledger: None,
+        mounts,
+        newest: None,
+    };
     let mut there = Vec::new();
     let diffed = elsewhere.diff(&request, &mut there).unwrap();
     let (here, same) = hwb_snapshot::diff(&request, Vec::new()).unwrap();
     assert_eq!((there, diffed), (here, same));
-    let absent = Diff { upper: folder.path().join("absent"), ..request };
+    let absent = Diff { upper: Upper::Changes(folder.path().join("absent")), ..request };
     let error = elsewhere.diff(&absent, &mut Vec::new()).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot read `{}`", absent.upper.display()));
+    assert_eq!(error.to_string(), format!("cannot read `{}`", absent.upper.path().display()));
     elsewhere.remove(&Remove { path: upper.clone(), trash }).unwrap();
     assert!(!upper.exists());
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hwb_ident::Timestamp;
-use hwb_snapshot::{Diff, Marks, Snapshot, Unpack, diff, unpack};
+use hwb_snapshot::{Diff, Marks, Snapshot, Unpack, Upper, diff, unpack};
 
 #[path = "../layers/layer.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
@@ -70,6 +70,7 @@ fn take(stack: &Stack, upper: PathBuf) -> Vec<u8> {
     let (owners, marks) = form();
     let newest = Some(Timestamp::from_seconds(TIME));
     let lowers = stack.snapshots.clone();
+    let upper = Upper::Changes(upper);
     let request = Diff { upper, lowers, owners, marks, ledger: None, mounts: Vec::new(), newest };
     diff(&request, Vec::new()).unwrap().0
 }
