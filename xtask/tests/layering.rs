@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hwb-oci",
             "hwb-repair",
             "hwb-sandbox",
+            "hwb-snapshot",
             "hwb-store",
             "hwb-uv",
             "hwb-wheel",

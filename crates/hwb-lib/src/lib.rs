@@ -34,6 +34,13 @@ mod world;
 pub use self::ambient::Ambient;
 pub use self::error::{Error, ErrorKind};
 pub use self::event::Event;
-pub use hwb_sandbox::helper::{HELPER_ARGUMENT, helper_main};
+pub use hwb_sandbox::helper::HELPER_ARGUMENT;
 pub use hwb_sandbox::memory::give_back_early;
 pub use hwb_sandbox::{Cancel, signals};
+
+/// Acts as the helper that enters namespaces; `args` are those after [`HELPER_ARGUMENT`].
+///
+/// To be called first thing in `main`, before there is a second thread.
+pub fn helper_main(args: impl IntoIterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
+    hwb_sandbox::helper_main_with(args, &[image::WORK])
+}

@@ -67,7 +67,9 @@ fn group_id(groups: &str, group: &str) -> Result<u32, AccountError> {
 
 /// The groups besides `gid` that list somebody.
 fn member_of(groups: &str, name: &str, gid: u32) -> Vec<u32> {
-    let lists = |fields: &Vec<&str>| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == name));
+    let lists = |fields: &Vec<&str>| {
+        fields.get(3).is_some_and(|members| members.split(',').any(|member| member == name))
+    };
     let ids = lines(groups).filter(lists).filter_map(|fields| fields.get(2)?.parse().ok());
     let mut ids: Vec<u32> = ids.filter(|id| *id != gid).collect();
     ids.sort_unstable();

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use hwb_oci::RunConfig;
 
+use super::ImageFault;
 use super::account::Account;
+use crate::error::{Error, ErrorKind};
 
 /// Where programs are looked for if nobody says, as Docker has it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,6 +26,20 @@ pub struct CommandChoices {
     pub workdir: Option<String>,
     /// Who it is: `user[:group]`, by name or number.
     pub user: Option<String>,
+}
+
+/// The lines of a file of variables: `NAME=value`, or `NAME` for its value here; empty lines and those that begin with `#`
+/// are left out.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn read_variables(path: &Path) -> Result<Vec<String>, Error> {
+    let text = fs_err::read_to_string(path).map_err(|source| {
+        Error::new(ErrorKind::Usage, ImageFault::Variables { path: path.to_owned(), source })
+    })?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 impl CommandChoices {
@@ -74,8 +91,11 @@ mod tests {
 
     fn argv(image: &RunConfig, entrypoint: Option<&str>, command: &[&str]) -> Vec<String> {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
-        let choices =
-            CommandChoices { entrypoint: entrypoint.map(str::to_owned), command, ..CommandChoices::default() };
+        let choices = CommandChoices {
+            entrypoint: entrypoint.map(str::to_owned),
+            command,
+            ..CommandChoices::default()
+        };
         choices.argv(image).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
@@ -92,11 +112,14 @@ mod tests {
     #[test]
     fn variables_of_the_user_win() {
         let image = RunConfig { env: vec!["PATH=/bin".to_owned(), "A=1".to_owned()], ..image() };
-        let choices = CommandChoices { env: vec![("A".to_owned(), "2".to_owned())], ..CommandChoices::default() };
+        let choices =
+            CommandChoices { env: vec![("A".to_owned(), "2".to_owned())], ..CommandChoices::default() };
         let account = Account { user: hwb_sandbox::container::User::ROOT, home: "/root".to_owned() };
         let environment = choices.environment(&image, &account, "box");
-        let shown: Vec<String> =
-            environment.iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+        let shown: Vec<String> = environment
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect();
         assert_eq!(shown, ["A=2", "HOME=/root", "HOSTNAME=box", "PATH=/bin"]);
         assert_eq!(choices.workdir(&image), "/");
     }

@@ -4,19 +4,24 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use hwb_sandbox::SandboxError;
-use hwb_sandbox::container::{Holder, Ids, Person, WorkProcess, candidates};
-use hwb_snapshot::snapshots::{AnyError, Form, Worker};
-use hwb_snapshot::work::{Elsewhere, Pipes};
-use hwb_snapshot::{Here, Marks, Owners, Unpack, Unpacked};
+use hwb_ident::Digest;
+use hwb_sandbox::Work;
+use hwb_sandbox::container::{Holder, Ids, IdsError, Person, WorkProcess, candidates};
+use hwb_snapshot::snapshots::AnyError;
+use hwb_snapshot::unpack::Limits;
+use hwb_snapshot::work::{Elsewhere, Pipes, serve};
+use hwb_snapshot::{Chain, Form, Here, Marks, Owners, Snapshots, Unpack, Unpacked, Worker};
+use hwb_store::Store;
 
 use super::ImageFault;
+use super::catalogue::Image;
+use super::layers::open_layer;
 use crate::ambient::Ambient;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventSink};
 
-/// The work on files that the helper does; whoever calls [`helper_main`](crate::helper_main) knows it.
-pub(crate) const WORK: &str = "snapshot";
+/// The work on files that the helper does under the ids of a holder.
+pub(crate) const WORK: Work = Work { name: "snapshot", run: serve };
 
 /// What starts containers and works on their files.
 #[derive(Debug)]
@@ -29,32 +34,101 @@ impl Engine {
     /// Takes the best way that this machine gives.
     pub(super) fn start(ambient: &Ambient, events: EventSink<'_>) -> Result<Self, Error> {
         let mut refusals = Vec::new();
-        for ids in candidates(&Person::current()) {
-            let attempt = ids.and_then(|ids| Ok((Holder::start(&ambient.executable, ids.clone())?, ids)));
-            match attempt {
+        for candidate in candidates(&Person::current()) {
+            let started = candidate.and_then(|ids| {
+                let holder = Holder::start(&ambient.executable, ids.clone());
+                holder.map(|holder| (holder, ids)).map_err(IdsError::Refused)
+            });
+            match started {
                 Ok((holder, ids)) => {
                     if ids == Ids::Single {
-                        let message = "there is but one user in the container: what is given to others stays root's, \
-                                       as this user has no ranges of ids"
-                            .to_owned();
-                        events(Event::Warning { message });
+                        events(Event::Warning { message: alone(&refusals) });
                     }
                     return Ok(Self { form: form(&ids), holder });
                 }
                 Err(error) => refusals.push(error),
             }
         }
-        let hints: Vec<String> = refusals.iter().filter_map(|refusal| refusal.hint()).collect();
-        let refusal = refusals.pop().map_or(ImageFault::NoContainer, ImageFault::Ids);
-        Err(hints.into_iter().fold(Error::new(ErrorKind::Machine, refusal), Error::hint))
+        let hints: Vec<String> = refusals.iter().filter_map(IdsError::hint).collect();
+        let fault = refusals.pop().map_or(ImageFault::NoIds, ImageFault::Ids);
+        Err(hints.into_iter().fold(Error::new(ErrorKind::Machine, fault), Error::hint))
     }
 
-    /// Who works on files: a process under the ids where these are others than the host's.
-    pub(super) fn worker(&self) -> FileWorker<'_> {
-        FileWorker(self)
+    /// The layers of an image, unpacked.
+    pub(super) fn layers(&self, store: &Store, image: &Image) -> Result<Chain, Error> {
+        let worker = self.worker();
+        let form = self.form.clone();
+        let snapshots = Snapshots { store, form, worker: &worker, limits: Limits::default() };
+        let mut open = |diff_id: &Digest| open_layer(store, image, diff_id);
+        let chain = snapshots.chain(&image.config.rootfs.diff_ids, &mut open);
+        chain.map_err(|source| {
+            Error::new(ErrorKind::Source, ImageFault::Layers { name: image.name.to_string(), source })
+        })
+    }
+
+    /// Who works on the files of layers and containers.
+    pub(super) const fn worker(&self) -> Files<'_> {
+        Files(self)
     }
 }
 
-/// Works on the files of layers and containers.
+/// What is said where there is nobody but root.
+fn alone(refusals: &[IdsError]) -> String {
+    let mut message = "the container has one user: what is given to another stays root's".to_owned();
+    for refusal in refusals {
+        message.push_str(&format!("; {refusal}"));
+        message.extend(refusal.hint().map(|hint| format!(" ({hint})")));
+    }
+    message
+}
+
+/// How layers are unpacked for these ids.
+fn form(ids: &Ids) -> Form {
+    match ids {
+        Ids::Same => Form { owners: Owners::Kept, marks: Marks::Trusted, ids: String::new() },
+        Ids::Ranges { users, groups } => {
+            Form { owners: Owners::Kept, marks: Marks::User, ids: format!("{users:?} {groups:?}") }
+        }
+        Ids::Single => Form { owners: Owners::Recorded, marks: Marks::User, ids: "one".to_owned() },
+    }
+}
+
+/// Works on files: in this process where the ids are the host's, else in one under the ids.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FileWorker<'a>(&'a Engine);
+pub(super) struct Files<'a>(&'a Engine);
+
+impl Files<'_> {
+    fn begin(&self) -> io::Result<Pipes> {
+        let mut process = self.0.holder.work(WORK.name).map_err(io::Error::other)?;
+        let input = process.take_stdin().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Pipes { input: Box::new(input), output: Box::new(Outcome(process)) })
+    }
+}
+
+impl Worker for Files<'_> {
+    fn unpack(&self, layer: &mut dyn Read, request: &Unpack) -> Result<Unpacked, AnyError> {
+        match self.0.holder.ids() {
+            Ids::Same => Here.unpack(layer, request),
+            Ids::Ranges { .. } | Ids::Single => {
+                Worker::unpack(&Elsewhere { start: &|| self.begin() }, layer, request)
+            }
+        }
+    }
+
+    fn clear(&self, path: &Path) -> Result<(), AnyError> {
+        match self.0.holder.ids() {
+            Ids::Same => Here.clear(path),
+            Ids::Ranges { .. } | Ids::Single => Worker::clear(&Elsewhere { start: &|| self.begin() }, path),
+        }
+    }
+}
+
+/// What a process says; it lives as long as somebody listens.
+#[derive(Debug)]
+struct Outcome(WorkProcess);
+
+impl Read for Outcome {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.stdout().read(buffer)
+    }
+}

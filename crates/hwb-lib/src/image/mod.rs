@@ -5,21 +5,40 @@
 //! - [`run`]: a command in an image. [`account`] is who it runs as.
 //! - [`report`]: what is said of an image.
 
+mod account;
 mod catalogue;
+mod command;
+mod engine;
+mod layers;
 mod pull;
 mod registry;
 mod report;
+mod run;
+
+use std::path::PathBuf;
 
 use hwb_ident::image::ParseImageReferenceError;
 use hwb_ident::platform::ParseImagePlatformError;
 use hwb_ident::{Digest, ImagePlatform, ImageReference};
-use hwb_net::registry::ParseMirrorError;
+use hwb_net::registry::ParsePlaceError;
 use hwb_oci::ParseError;
+use hwb_sandbox::container::IdsError;
+pub use hwb_sandbox::container::{
+    Capabilities, Capability, Limits, ParseCapabilityError, ParseResourceError, Place, ProcessLimit,
+    Resource, RootAccess,
+};
+pub use hwb_sandbox::{Access, Mount, Network};
+use hwb_snapshot::ChainError;
+use hwb_snapshot::snapshots::AnyError;
 use hwb_store::Store;
 
+use self::account::AccountError;
 use self::catalogue::{Catalogue, Image};
+pub use self::command::{CommandChoices, read_variables};
+pub(crate) use self::engine::WORK;
 pub use self::pull::{PullRequest, pull};
 pub use self::report::{ImageDetails, ImageReport, LayerReport, StepReport};
+pub use self::run::{ContainerChoices, PullPolicy, RunEnd, RunRequest, Streaming, run};
 use crate::cache;
 use crate::error::{Error, ErrorKind};
 use crate::settings::Settings;
@@ -39,9 +58,31 @@ enum ImageFault {
     #[error("the image {name} does not say what it is for")]
     Platform { name: String, source: ParseImagePlatformError },
     #[error("a mirror of `registries.mirrors` makes no sense")]
-    Mirror(#[source] ParseMirrorError),
+    Mirror(#[source] ParsePlaceError),
     #[error("the image {0} was removed from the store while it was put there")]
     Vanished(String),
+    #[error("this machine makes no containers")]
+    NoIds,
+    #[error("this machine makes no containers")]
+    Ids(#[source] IdsError),
+    #[error("a layer of {0} is not in the store any more: pull it again")]
+    LayerGone(String),
+    #[error("the layers of {name} cannot be unpacked")]
+    Layers { name: String, source: ChainError },
+    #[error("failed to remove what was written to {}", path.display())]
+    Clear { path: PathBuf, source: AnyError },
+    #[error("cannot run a command of {name}")]
+    Account { name: String, source: AccountError },
+    #[error("{0} names no command, and none was given")]
+    NoCommand(String),
+    #[error("a terminal was asked for, and standard input is none")]
+    NoTerminal,
+    #[error("failed to read variables from {}", path.display())]
+    Variables { path: PathBuf, source: std::io::Error },
+    #[error("failed to pass the standard streams on")]
+    Streams(#[source] std::io::Error),
+    #[error("failed to start `{program}`")]
+    NotStarted { program: String, source: std::io::Error },
     #[error("failed to read {digest} from the store")]
     Read { digest: Digest, source: std::io::Error },
 }

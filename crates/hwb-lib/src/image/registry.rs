@@ -42,14 +42,14 @@ pub(super) fn open(
 
 /// Of which kind a failure is.
 pub(super) fn failed(error: RegistryError) -> Error {
-    let kind = match &error {
-        RegistryError::Pull { source, .. } if matches!(**source, Failure::Cancelled) => {
-            ErrorKind::Interrupted
-        }
-        RegistryError::Setup(_) => ErrorKind::Machine,
+    let kind = match (&error, error.failure()) {
+        (_, Failure::Cancelled) => ErrorKind::Interrupted,
+        (RegistryError::Setup(_), _) => ErrorKind::Machine,
         _ => ErrorKind::Resolution,
     };
-    Error::new(kind, error)
+    let hint = error.hint();
+    let error = Error::new(kind, error);
+    hint.into_iter().fold(error, Error::hint)
 }
 
 fn registry_settings(settings: &Settings, ambient: &Ambient) -> Result<RegistrySettings, Error> {

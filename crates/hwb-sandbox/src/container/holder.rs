@@ -95,6 +95,7 @@ impl Holder {
                 args: args.collect(),
                 env: BTreeMap::from([("PATH".into(), MAPPERS.into())]),
                 cwd: "/".into(),
+                input: Vec::new(),
                 timeout: Some(Duration::from_secs(30)),
             };
             let cancel = Cancel::new().map_err(unsupported)?;

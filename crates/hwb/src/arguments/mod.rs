@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::build::{BuildArguments, VerifyArguments};
 pub(crate) use self::image::{
-    ImageCommand, ListArguments, PullArguments, RemoveArguments, ShowArguments, TagArguments,
+    Cap, ImageCommand, ListArguments, Place, Pull, PullArguments, RemoveArguments, RunArguments, RunNetwork,
+    ShowArguments, TagArguments,
 };
 pub(crate) use self::index::IndexArguments;
 

@@ -1,12 +1,23 @@
 //! `hwb image`
 
+mod place;
+mod right;
+mod run;
+
 use clap::{Args, Subcommand};
+
+pub(crate) use self::place::Place;
+pub(crate) use self::right::Cap;
+pub(crate) use self::run::{Pull, RunArguments, RunNetwork};
 
 /// `hwb image`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Fetch images from their registries
     Pull(PullArguments),
+    /// Run a command in an image
+    #[command(after_help = run::EXAMPLES)]
+    Run(Box<RunArguments>),
     /// List the images in the store
     #[command(visible_alias = "list")]
     Ls(ListArguments),

@@ -1,6 +1,6 @@
 //! What stands over the root of a container, as it is typed: `--volume`, `--mount`, `--tmpfs`, and sizes.
 
-use std::str::FromStr;
+use std::str::FromStr as _;
 
 /// The mode of a file system in memory, as Docker has it.
 const MODE: u32 = 0o1777;
@@ -93,7 +93,11 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         None => (trimmed, 0),
     };
     let thousandths = thousandths(number).ok_or_else(wrong)?;
-    thousandths.checked_shl(shift).filter(|size| size >> shift == thousandths).map(|size| size / 1000).ok_or_else(wrong)
+    thousandths
+        .checked_shl(shift)
+        .filter(|size| size >> shift == thousandths)
+        .map(|size| size / 1000)
+        .ok_or_else(wrong)
 }
 
 /// `1.5` as 1500.
@@ -125,7 +129,11 @@ fn flag(text: &str) -> Result<bool, String> {
 }
 
 fn absolute(target: &str) -> Result<String, String> {
-    if target.starts_with('/') { Ok(target.to_owned()) } else { Err(format!("`{target}` is no absolute path")) }
+    if target.starts_with('/') {
+        Ok(target.to_owned())
+    } else {
+        Err(format!("`{target}` is no absolute path"))
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +158,10 @@ mod tests {
         assert_eq!(volume("/a:/b:ro,z"), host("/a", "/b", true));
         assert_eq!(volume("/a"), refused("expected SRC:DST or SRC:DST:ro"));
         assert_eq!(volume("/a:b"), refused("`b` is no absolute path"));
-        assert_eq!(volume("cache:/b"), refused("hwb keeps no named volumes; write `./cache` for a directory"));
+        assert_eq!(
+            volume("cache:/b"),
+            refused("hwb keeps no named volumes; write `./cache` for a directory")
+        );
         assert_eq!(volume("/a:/b:shared"), refused("`shared` is no option of a volume: ro, rw"));
     }
 
@@ -158,10 +169,16 @@ mod tests {
     fn mounts() {
         assert_eq!(mount("type=bind,source=/a,target=/b,readonly"), host("/a", "/b", true));
         assert_eq!(mount("type=bind,src=a,dst=/b,ro=false"), host("a", "/b", false));
-        assert_eq!(mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700"), memory("/t", Some(1 << 20), 0o700));
+        assert_eq!(
+            mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700"),
+            memory("/t", Some(1 << 20), 0o700)
+        );
         assert_eq!(mount("type=bind,target=/b"), refused("source= is missing"));
         assert_eq!(mount("type=tmpfs"), refused("target= is missing"));
-        assert_eq!(mount("target=/b,source=x"), refused("hwb keeps no named volumes; say type=bind or type=tmpfs"));
+        assert_eq!(
+            mount("target=/b,source=x"),
+            refused("hwb keeps no named volumes; say type=bind or type=tmpfs")
+        );
         assert_eq!(mount("type=bind,target=/b,color=red"), refused("`color` is no option of a mount"));
     }
 
@@ -174,7 +191,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, size) in [("512", 512), ("1k", 1024), ("1.5m", 1_572_864), ("2GiB", 2 << 30), ("10b", 10), ("1t", 1 << 40)] {
+        for (text, size) in
+            [("512", 512), ("1k", 1024), ("1.5m", 1_572_864), ("2GiB", 2 << 30), ("10b", 10), ("1t", 1 << 40)]
+        {
             assert_eq!(bytes(text), Ok(size), "{text}");
         }
         for wrong in ["", "m", "-1", "1x", "1.", ".5", "99999999999t", "1..5m"] {

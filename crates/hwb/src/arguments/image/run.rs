@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use hwb_lib::image::ProcessLimit;
+
 use super::place::{self, Place};
+use super::right::{self, Cap, HostLine};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hwb image run --rm debian:12 cat /etc/os-release
   hwb image run --rm -v .:/src -w /src quay.io/pypa/manylinux_2_28_x86_64 make
-  hwb image run -it --name try debian:12";
+  hwb image run -it debian:12";
 
 /// When an image is fetched that is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,12 +36,12 @@ pub(crate) struct RunArguments {
     /// The command, in place of the image's own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
-    /// Keep nothing of what it writes; so it is without --name anyway
+    /// Keep nothing of what it writes; so it is anyway
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Keep what it writes under this name
-    #[arg(long, value_name = "NAME", conflicts_with = "rm")]
-    pub(crate) name: Option<String>,
+    /// Show more; without its short form, which is --volume here
+    #[arg(long, id = "verbose", hide = true)]
+    pub(crate) verbose: bool,
     /// Pass standard input on
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -73,8 +76,8 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NETWORK", default_value = "host")]
     pub(crate) network: RunNetwork,
     /// Another line of /etc/hosts
-    #[arg(long, value_name = "HOST:IP")]
-    pub(crate) add_host: Vec<String>,
+    #[arg(long, value_name = "HOST:IP", value_parser = right::host)]
+    pub(crate) add_host: Vec<HostLine>,
     /// The most memory, such as 512m
     #[arg(short, long, value_name = "BYTES", value_parser = place::bytes)]
     pub(crate) memory: Option<u64>,
@@ -85,14 +88,14 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) pids_limit: Option<u64>,
     /// A limit of setrlimit, such as nofile=1024:2048
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub(crate) ulimit: Vec<String>,
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = right::ulimit)]
+    pub(crate) ulimit: Vec<ProcessLimit>,
     /// One more capability, or ALL
-    #[arg(long, value_name = "CAP")]
-    pub(crate) cap_add: Vec<String>,
+    #[arg(long, value_name = "CAP", value_parser = right::cap)]
+    pub(crate) cap_add: Vec<Cap>,
     /// One capability less, or ALL
-    #[arg(long, value_name = "CAP")]
-    pub(crate) cap_drop: Vec<String>,
+    #[arg(long, value_name = "CAP", value_parser = right::cap)]
+    pub(crate) cap_drop: Vec<Cap>,
     /// Let it write nowhere but to mounts
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -105,15 +108,17 @@ pub(crate) struct RunArguments {
     /// The image for this platform instead of this machine's
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<String>,
-    /// Refused: nothing of hwb stays in the background
-    #[arg(short, long, hide = true)]
-    pub(crate) detach: bool,
+    /// Refused: a command ends with hwb
+    #[arg(short, long, hide = true, value_parser = refused("a command ends with hwb: start hwb in the background"))]
+    #[arg(num_args = 0, default_missing_value = "")]
+    pub(crate) detach: Option<String>,
     /// Refused: no port is published
-    #[arg(short, long, value_name = "PORT", hide = true)]
-    pub(crate) publish: Vec<String>,
+    #[arg(short, long, hide = true, value_parser = refused("with --network host its ports are this machine's"))]
+    pub(crate) publish: Option<String>,
     /// Refused: a command always has its walls
-    #[arg(long, hide = true)]
-    pub(crate) privileged: bool,
+    #[arg(long, hide = true, value_parser = refused("no command is without walls: see --cap-add"))]
+    #[arg(num_args = 0, default_missing_value = "")]
+    pub(crate) privileged: Option<String>,
 }
 
 /// What a command in an image reaches.
@@ -125,4 +130,9 @@ pub(crate) enum RunNetwork {
     None,
     /// What this machine reaches, but not the machine
     Isolated,
+}
+
+/// Takes no value, and says why.
+fn refused(why: &'static str) -> impl Fn(&str) -> Result<String, &'static str> + Clone + Send + Sync {
+    move |_| Err(why)
 }

@@ -1,5 +1,7 @@
 //! `hwb image`
 
+mod run;
+
 use std::process::ExitCode;
 
 use anstyle::Style;
@@ -21,6 +23,7 @@ const DIGITS: usize = 12;
 pub(crate) fn run(context: &Context, command: &ImageCommand) -> Result<ExitCode, Error> {
     match command {
         ImageCommand::Pull(arguments) => pull(context, arguments)?,
+        ImageCommand::Run(arguments) => return Ok(run::run(context, arguments)),
         ImageCommand::Ls(arguments) => list(context, arguments)?,
         ImageCommand::Inspect(arguments) => inspect(context, arguments)?,
         ImageCommand::History(arguments) => history(context, arguments)?,

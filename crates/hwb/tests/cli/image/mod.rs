@@ -1,4 +1,6 @@
-//! `hwb image`, with a registry of the test.
+//! `hwb image`, with a registry of the test; [`run`] is about commands in images.
+
+mod run;
 
 use hwb_testkit::image::push_index;
 use hwb_testkit::registry::{Access, Fault, Registry};
@@ -135,6 +137,7 @@ fn the_image_for_the_platform_is_taken() {
     --- stderr
     error: Failed to pull image `[REGISTRY]/base:1`
       caused by: there is no image for linux/s390x, only for linux/amd64, linux/arm64
+    hint: ask for one of these with `--platform`
     ");
     assert_snapshot!(context.run(["image", "pull", &image, "--platform", "linux"]), @r"
     exit: 2
@@ -154,6 +157,7 @@ fn what_cannot_be_pulled_says_why() {
     --- stderr
     error: Failed to pull image `[REGISTRY]/base:2`
       caused by: `http://[REGISTRY]/v2/base/manifests/2` does not exist (MANIFEST_UNKNOWN: as the test wants it)
+    hint: check the image's name and tag; private images may look missing without `hwb image login`
     ");
     assert_snapshot!(pull("Base:1"), @r"
     exit: 2
@@ -178,6 +182,7 @@ fn a_password_is_found_and_never_shown() {
     --- stderr
     error: Failed to pull image `[REGISTRY]/base:1`
       caused by: `http://[REGISTRY]/v2/base/manifests/1` was refused (UNAUTHORIZED: as the test wants it); no credentials were sent
+    hint: `hwb image login` keeps credentials for a registry; without them, what does not exist may look private
     ");
     let auth =
         serde_json::json!({ "auths": { registry.address().to_string(): { "auth": "dXNlcjpodW50ZXIy" } } });

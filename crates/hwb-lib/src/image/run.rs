@@ -1,0 +1,305 @@
+//! A command in an image.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use hwb_ident::{GuestPath, HostPath, ImagePlatform};
+use hwb_oci::RunConfig;
+use hwb_sandbox::container::{
+    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, MissingCwd, Place,
+    ProcessLimit, Root, RootAccess, Streams,
+};
+use hwb_sandbox::signals::Relay;
+use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
+use hwb_snapshot::{Chain, Snapshot, Worker as _};
+use hwb_store::Store;
+
+use super::account::{self, Account};
+use super::catalogue::{Catalogue, Image};
+use super::command::CommandChoices;
+use super::engine::Engine;
+use super::pull::Puller;
+use super::{ImageFault, reference, unknown, wanted};
+use crate::ambient::Ambient;
+use crate::cache;
+use crate::error::{Error, ErrorKind};
+use crate::event::EventSink;
+use crate::settings::Settings;
+
+/// What `/dev/shm` holds, as Docker has it.
+const SHARED_MEMORY: u64 = 64 << 20;
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Whenever it is asked for.
+    Always,
+    /// If it is not in the store.
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// What a container is like.
+#[derive(Debug, Clone)]
+pub struct ContainerChoices {
+    /// Its name; `None` for the image's first digits.
+    pub hostname: Option<String>,
+    /// What it reaches.
+    pub network: Network,
+    /// Lines of `/etc/hosts`: names and addresses.
+    pub hosts: Vec<(String, String)>,
+    /// What stands over its root.
+    pub places: Vec<Place>,
+    /// Whether it may write to its root.
+    pub root_access: RootAccess,
+    /// What root may do in it.
+    pub capabilities: Capabilities,
+    /// What all its processes together may use.
+    pub limits: Limits,
+    /// What each of its processes may use.
+    pub process_limits: Vec<ProcessLimit>,
+}
+
+/// What its standard streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streaming {
+    /// Output is hwb's; there is no input.
+    Output,
+    /// Input is hwb's too.
+    Both,
+    /// A terminal of its own behind hwb's.
+    Terminal,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The image.
+    pub image: String,
+    /// For which platform; `None` for this machine's.
+    pub platform: Option<String>,
+    /// When it is fetched.
+    pub pull: PullPolicy,
+    /// The command.
+    pub command: CommandChoices,
+    /// What is around it.
+    pub container: ContainerChoices,
+    /// Its streams.
+    pub streaming: Streaming,
+}
+
+/// Runs a command in an image, and gives how it ended.
+///
+/// # Errors
+///
+/// If the image cannot be had, or the command not be started.
+pub fn run(
+    settings: &Settings,
+    ambient: &Ambient,
+    cancel: &Cancel,
+    request: &RunRequest,
+    events: EventSink<'_>,
+) -> Result<RunEnd, Error> {
+    let store = cache::open(settings)?;
+    let image = obtain(settings, ambient, cancel, (&store, request), events)?;
+    let engine = Engine::start(ambient, events)?;
+    let layers = engine.layers(&store, &image)?;
+    let changes = store.scratch("run")?;
+    let end = Run { request, image: &image, engine: &engine, layers: &layers }.go(changes.path());
+    // Some of it may belong to others.
+    let cleared = engine.worker().clear(changes.path());
+    cleared.map_err(|source| {
+        let path = changes.path().to_owned();
+        Error::new(ErrorKind::Machine, ImageFault::Clear { path, source })
+    })?;
+    changes.close()?;
+    end
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum RunEnd {
+    /// With this code.
+    Code(u8),
+    /// By this signal.
+    Signal(u8),
+    /// The command is not there (127) or cannot be run (126), as shells and Docker have it.
+    NotStarted {
+        /// The exit code for that.
+        code: u8,
+        /// Why.
+        error: Error,
+    },
+}
+
+impl RunEnd {
+    /// The exit code of the whole, as shells have it.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Code(code) | Self::NotStarted { code, .. } => *code,
+            Self::Signal(signal) => 128_u8.saturating_add(*signal),
+        }
+    }
+}
+
+/// The image, from the store or from its registry.
+fn obtain(
+    settings: &Settings,
+    ambient: &Ambient,
+    cancel: &Cancel,
+    (store, request): (&Store, &RunRequest),
+    events: EventSink<'_>,
+) -> Result<Image, Error> {
+    let wanted: ImagePlatform = wanted(request.platform.as_deref())?;
+    let known = Catalogue { store }.find(&request.image, &wanted)?;
+    match (known, request.pull) {
+        (Some(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
+        (None, PullPolicy::Never) => Err(unknown(&request.image)),
+        (None, PullPolicy::Missing) | (_, PullPolicy::Always) => {
+            let name = reference(&request.image)?;
+            Puller::open(settings, ambient, cancel, store)?.pull(&name, &wanted, events)
+        }
+    }
+}
+
+/// A run of a command.
+struct Run<'a> {
+    request: &'a RunRequest,
+    image: &'a Image,
+    engine: &'a Engine,
+    layers: &'a Chain,
+}
+
+impl Run<'_> {
+    fn go(&self, changes: &Path) -> Result<RunEnd, Error> {
+        let config = &self.image.config.config;
+        let account = account::find(self.layers, self.request.command.user(config))
+            .map_err(|source| self.fault(ErrorKind::Usage, |name| ImageFault::Account { name, source }))?;
+        let command = self.command(config, &account)?;
+        let container = Container::new(self.engine.holder.clone(), self.spec(changes));
+        let session = SessionSpec { mounts: Vec::new(), network: self.request.container.network };
+        let mut session = container.open(&session)?;
+        let streams = self.streams()?;
+        let relay = Relay::install().map_err(stream_fault)?;
+        let process = match session.run(&command, streams) {
+            Ok(process) => process,
+            Err(SandboxError::Spawn { program, source }) => return Ok(not_started(program, source)),
+            Err(error) => return Err(error.into()),
+        };
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let console = Console { input: Some(stdin.as_fd()), output: stdout.as_fd() };
+        let is_terminal = self.request.streaming == Streaming::Terminal;
+        Ok(match process.attend(&relay, is_terminal.then_some(console))? {
+            ExitStatus::Code(code) => RunEnd::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+            ExitStatus::Signal(signal) => RunEnd::Signal(u8::try_from(signal).unwrap_or(u8::MAX)),
+        })
+    }
+
+    fn fault(&self, kind: ErrorKind, fault: impl FnOnce(String) -> ImageFault) -> Error {
+        Error::new(kind, fault(self.image.name.to_string()))
+    }
+
+    fn command(&self, config: &RunConfig, account: &Account) -> Result<ContainerCommand, Error> {
+        let choices = &self.request.command;
+        let argv = choices.argv(config);
+        if argv.is_empty() {
+            return Err(self.fault(ErrorKind::Usage, ImageFault::NoCommand));
+        }
+        let env = choices.environment(config, account, &self.hostname());
+        let cwd = GuestPath::new(choices.workdir(config));
+        let exec = ExecSpec { argv, cwd, env, control: Control::None };
+        Ok(ContainerCommand { exec, user: account.user.clone(), missing_cwd: MissingCwd::Make })
+    }
+
+    fn hostname(&self) -> String {
+        let chosen = self.request.container.hostname.clone();
+        chosen.unwrap_or_else(|| self.image.id().short())
+    }
+
+    fn spec(&self, changes: &Path) -> ContainerSpec {
+        let ContainerChoices { places, root_access, capabilities, limits, process_limits, .. } =
+            &self.request.container;
+        let own = |path: &str, contents: String| Place::File {
+            guest: GuestPath::new(path),
+            contents: contents.into_bytes(),
+        };
+        let mut all = vec![
+            own("/etc/hostname", format!("{}\n", self.hostname())),
+            own("/etc/hosts", self.hosts()),
+            own("/etc/resolv.conf", self.resolver()),
+        ];
+        all.extend(places.iter().cloned());
+        ContainerSpec {
+            root: Root::Layers {
+                lowers: self.layers.layers.iter().map(Snapshot::tree).map(HostPath::new).collect(),
+                changes: HostPath::new(changes),
+            },
+            root_access: *root_access,
+            places: all,
+            hostname: self.hostname(),
+            capabilities: *capabilities,
+            limits: *limits,
+            process_limits: process_limits.clone(),
+            shared_memory: SHARED_MEMORY,
+        }
+    }
+
+    /// The host's where its network is, and nothing but itself where there is none.
+    fn hosts(&self) -> String {
+        let basic = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+        let mut text = match self.request.container.network {
+            Network::Host => fs_err::read_to_string("/etc/hosts").unwrap_or(basic),
+            Network::Denied | Network::Isolated => basic,
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        for (name, address) in &self.request.container.hosts {
+            writeln!(text, "{address}\t{name}").expect("writing to a string succeeds");
+        }
+        text
+    }
+
+    fn resolver(&self) -> String {
+        match self.request.container.network {
+            Network::Host | Network::Isolated => {
+                fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default()
+            }
+            Network::Denied => String::new(),
+        }
+    }
+
+    fn streams(&self) -> Result<Streams, Error> {
+        let own = |descriptor: io::Result<OwnedFd>| descriptor.map_err(stream_fault);
+        let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from);
+        if self.request.streaming == Streaming::Terminal {
+            if !io::stdin().is_terminal() {
+                return Err(Error::new(ErrorKind::Usage, ImageFault::NoTerminal)
+                    .hint("without -t its streams are those of hwb"));
+            }
+            let stdout = io::stdout();
+            let (rows, columns) = Console { input: None, output: stdout.as_fd() }.size();
+            return Ok(Streams::Terminal { rows, columns });
+        }
+        let stdin = match self.request.streaming {
+            Streaming::Both => own(io::stdin().as_fd().try_clone_to_owned())?,
+            Streaming::Output | Streaming::Terminal => own(nothing())?,
+        };
+        let stdout = own(io::stdout().as_fd().try_clone_to_owned())?;
+        let stderr = own(io::stderr().as_fd().try_clone_to_owned())?;
+        Ok(Streams::Given { stdin, stdout, stderr })
+    }
+}
+
+fn stream_fault(source: io::Error) -> Error {
+    Error::new(ErrorKind::Machine, ImageFault::Streams(source))
+}
+
+fn not_started(program: String, source: io::Error) -> RunEnd {
+    let code = if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+    let error = Error::new(ErrorKind::Source, ImageFault::NotStarted { program, source });
+    RunEnd::NotStarted { code, error }
+}

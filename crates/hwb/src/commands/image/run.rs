@@ -1,0 +1,131 @@
+//! `hwb image run`
+
+use std::process::ExitCode;
+
+use hwb_ident::{GuestPath, HostPath};
+use hwb_lib::image::{
+    self, Access, Capabilities, CommandChoices, ContainerChoices, Limits, Mount, Network, PullPolicy,
+    RootAccess, RunEnd, RunRequest, Streaming,
+};
+use hwb_lib::{Ambient, Error};
+
+use crate::arguments::{Place, Pull, RunArguments, RunNetwork};
+use crate::commands::Context;
+use crate::error;
+
+/// What hwb's own failure ends with, as Docker has it: 1 to 124 are the command's.
+const OWN_FAILURE: u8 = 125;
+
+/// Runs a command in an image.
+pub(super) fn run(context: &Context, arguments: &RunArguments) -> ExitCode {
+    match attempt(context, arguments) {
+        Ok(end) => {
+            if let RunEnd::NotStarted { error, .. } = &end {
+                error::report(error, context.output());
+            }
+            ExitCode::from(end.exit_code())
+        }
+        Err(error) => {
+            error::report(&error, context.output());
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+fn attempt(context: &Context, arguments: &RunArguments) -> Result<RunEnd, Error> {
+    let settings = context.general_settings()?;
+    let request = request(&context.ambient, arguments)?;
+    let cancel = context.cancel()?;
+    let progress = context.progress();
+    image::run(&settings, &context.ambient, &cancel, &request, &|event| progress.show(&event))
+}
+
+fn request(ambient: &Ambient, arguments: &RunArguments) -> Result<RunRequest, Error> {
+    Ok(RunRequest {
+        image: arguments.image.clone(),
+        platform: arguments.platform.clone(),
+        pull: match arguments.pull {
+            Pull::Always => PullPolicy::Always,
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Never => PullPolicy::Never,
+        },
+        command: CommandChoices {
+            entrypoint: arguments.entrypoint.clone(),
+            command: arguments.command.clone(),
+            env: environment(ambient, arguments)?,
+            workdir: arguments.workdir.clone(),
+            user: arguments.user.clone(),
+        },
+        container: container(ambient, arguments),
+        streaming: match (arguments.tty, arguments.interactive) {
+            (true, _) => Streaming::Terminal,
+            (false, true) => Streaming::Both,
+            (false, false) => Streaming::Output,
+        },
+    })
+}
+
+/// Variables of files first, so that those that are typed win. A name alone stands for the variable as it is here.
+fn environment(ambient: &Ambient, arguments: &RunArguments) -> Result<Vec<(String, String)>, Error> {
+    let mut lines = Vec::new();
+    for file in &arguments.env_file {
+        lines.extend(image::read_variables(&ambient.absolute(file))?);
+    }
+    lines.extend(arguments.env.iter().cloned());
+    let variable = |line: String| match line.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((line.clone(), ambient.var(&line)?.to_owned())),
+    };
+    Ok(lines.into_iter().filter_map(variable).collect())
+}
+
+fn container(ambient: &Ambient, arguments: &RunArguments) -> ContainerChoices {
+    let typed = arguments.volume.iter().chain(&arguments.mount).chain(&arguments.tmpfs);
+    ContainerChoices {
+        hostname: arguments.hostname.clone(),
+        network: match arguments.network {
+            RunNetwork::Host => Network::Host,
+            RunNetwork::None => Network::Denied,
+            RunNetwork::Isolated => Network::Isolated,
+        },
+        hosts: arguments.add_host.iter().map(|host| (host.name.clone(), host.address.to_string())).collect(),
+        places: typed.map(|place| stand(ambient, place)).collect(),
+        root_access: if arguments.read_only { RootAccess::ReadOnly } else { RootAccess::ReadWrite },
+        capabilities: capabilities(arguments),
+        limits: Limits {
+            memory: arguments.memory,
+            cpu_thousandths: arguments.cpus,
+            pids: arguments.pids_limit,
+        },
+        process_limits: arguments.ulimit.clone(),
+    }
+}
+
+fn stand(ambient: &Ambient, place: &Place) -> image::Place {
+    match place {
+        Place::Host { source, target, read_only } => image::Place::Host(Mount {
+            host: HostPath::new(ambient.absolute(source.as_ref())),
+            guest: GuestPath::new(target),
+            access: if *read_only { Access::ReadOnly } else { Access::ReadWrite },
+        }),
+        Place::Memory { target, size, mode } => {
+            image::Place::Memory { guest: GuestPath::new(target), size: *size, mode: *mode }
+        }
+    }
+}
+
+/// Docker's, and what was asked for on top; what is dropped wins unless it was asked for by name.
+fn capabilities(arguments: &RunArguments) -> Capabilities {
+    use crate::arguments::Cap;
+    let named = |caps: &[Cap]| caps.iter().filter_map(Cap::named).collect::<Vec<_>>();
+    let has_all = |caps: &[Cap]| caps.contains(&Cap::All);
+    let base = if has_all(&arguments.cap_drop) {
+        Capabilities::NONE
+    } else if has_all(&arguments.cap_add) {
+        Capabilities::ALL
+    } else {
+        Capabilities::DOCKER
+    };
+    let dropped = named(&arguments.cap_drop).into_iter().fold(base, Capabilities::without);
+    named(&arguments.cap_add).into_iter().fold(dropped, Capabilities::with)
+}
