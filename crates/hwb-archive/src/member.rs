@@ -83,10 +83,6 @@ impl LinkTarget {
             return Err(LinkError::Character { link, target });
         }
         let is_drive = |part: &str| part.len() == 2 && part.ends_with(':');
-        if target.starts_with('/') || target.split('/').next().is_some_and(is_drive) {
-            let (link, target) = fault();
-            return Err(LinkError::Absolute { link, target });
-        }
         let (mut up, mut down) = (0, Vec::new());
         for part in target.split('/') {
             match part {
@@ -95,6 +91,11 @@ impl LinkTarget {
                 ".." => {}
                 part => down.push(part),
             }
+        }
+        // A drive is one wherever dots before it go.
+        if target.starts_with('/') || up == 0 && down.first().copied().is_some_and(is_drive) {
+            let (link, target) = fault();
+            return Err(LinkError::Absolute { link, target });
         }
         if up >= link.parts().count() {
             let (link, target) = fault();
@@ -156,6 +157,7 @@ mod tests {
         check("a/b", "", "link `a/b` has no target");
         check("a/b", "/etc/passwd", "link `a/b` points to the absolute path `/etc/passwd`");
         check("a/b", "C:/x", "link `a/b` points to the absolute path `C:/x`");
+        check("a/b", "./x/../C:", "link `a/b` points to the absolute path `./x/../C:`");
         check("a/b", "../../c", "link `a/b` points out of the archive, to `../../c`");
         check("b", "..", "link `b` points out of the archive, to `..`");
         check("b", "x/../../b", "link `b` points out of the archive, to `x/../../b`");

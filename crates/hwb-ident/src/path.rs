@@ -77,7 +77,7 @@ impl FromStr for ArchivePath {
         if text.contains(['\0', '\\', '\n', '\r']) {
             return Err(ParseArchivePathError::Character(text.to_owned()));
         }
-        if text.starts_with('/') || text.split('/').next().is_some_and(is_drive) {
+        if text.starts_with('/') {
             return Err(ParseArchivePathError::Absolute(text.to_owned()));
         }
         let mut parts = Vec::new();
@@ -88,8 +88,11 @@ impl FromStr for ArchivePath {
                 part => parts.push(part),
             }
         }
-        if parts.is_empty() {
-            return Err(ParseArchivePathError::Empty);
+        // A drive is one wherever dots before it go.
+        match parts.first() {
+            None => return Err(ParseArchivePathError::Empty),
+            Some(first) if is_drive(first) => return Err(ParseArchivePathError::Absolute(text.to_owned())),
+            Some(_) => {}
         }
         Ok(Self(parts.join("/")))
     }
@@ -172,8 +175,21 @@ mod tests {
 
     #[test]
     fn refuses_what_leads_elsewhere() {
-        for text in ["", ".", "/", "/etc/passwd", "../a", "a/../../b", "a/..", "C:/a", "a\\b", "a\0b", "a\nb"]
-        {
+        for text in [
+            "",
+            ".",
+            "/",
+            "/etc/passwd",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "C:/a",
+            "./C:/a",
+            ".//.:/",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+        ] {
             assert!(text.parse::<ArchivePath>().is_err(), "{text:?}");
         }
     }
