@@ -28,8 +28,8 @@ pub(crate) const NAME: &str = "container";
 
 /// Runs commands in a root of their own.
 ///
-/// Each command has all namespaces of its own, process 1 of which is hwb's; the root is what its commands share. Two
-/// commands over the same changes at once are not for this strategy: the caller runs one after the other.
+/// Each command has all namespaces of its own, process 1 of which is hwb's; the root is what its commands share, one after
+/// the other: a second command over the same changes at once is refused.
 #[derive(Debug, Clone)]
 pub struct Container {
     holder: Arc<Holder>,

@@ -14,6 +14,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use super::container::Filters;
 use super::namespaces::{limit, map_one};
 use super::request::{Guarantee, Report};
 use super::{Work, container, wakeup};
@@ -83,9 +84,17 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
             return ExitCode::from(2);
         }
     };
-    match serve(socket, wakeup) {
+    let mut filters = Filters::default();
+    match serve(socket, wakeup, &mut filters) {
         None => ExitCode::SUCCESS,
-        Some(Task::Command { order, channel, streams }) => container::main(&order, channel, streams),
+        Some(Task::Command { order, channel, streams }) => match filters.of(&order) {
+            Some(filter) => container::main(&order, filter, channel, streams),
+            None => {
+                let report = Report::unsupported(Guarantee::CallFilter, &io::ErrorKind::Unsupported.into());
+                let _nobody_listens = wire::answer(&channel, &Answer::Refused(report), &[]);
+                ExitCode::FAILURE
+            }
+        },
         Some(Task::Work { name, channel, streams }) => super::work::main(&name, works, channel, streams),
     }
 }
@@ -147,7 +156,7 @@ enum Task {
 }
 
 /// Starts what is ordered until nobody can order any more. Returns a task in the copies that are to do it.
-fn serve(socket: OwnedFd, wakeup: OwnedFd) -> Option<Task> {
+fn serve(socket: OwnedFd, wakeup: OwnedFd, filters: &mut Filters) -> Option<Task> {
     let mut running: Vec<(Pid, OwnedFd)> = Vec::new();
     loop {
         let mut fds = [PollFd::new(&wakeup, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
@@ -173,7 +182,11 @@ fn serve(socket: OwnedFd, wakeup: OwnedFd) -> Option<Task> {
         }
         let (order, channel, streams) = wire::next_order(&socket).ok()??;
         let namespaces = match &order {
-            Order::Command(order) => container::namespaces(order),
+            Order::Command(order) => {
+                // Made before the copy, so that the next one has it too.
+                let _kept = filters.of(order);
+                container::namespaces(order)
+            }
             Order::Work { .. } => UnshareFlags::empty(),
         };
         match os::clone_process(namespaces) {

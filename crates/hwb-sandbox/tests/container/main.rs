@@ -124,7 +124,12 @@ fn keeps_what_is_written_apart(fixture: &Fixture) {
         "echo new > /etc/made; echo more >> /etc/kept; rm /etc/removed; mkdir /tmp/d; cat /etc/kept",
         "kept\nmore\n",
     );
-    // The next command finds it.
+    // The next command finds it; one at the same time does not begin.
+    let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+    let running = session.run(&fixture.shell("sleep 600"), Streams::Piped).unwrap();
+    let error = session.run(&fixture.shell(""), Streams::Piped).unwrap_err();
+    assert!(error.to_string().contains("for one command"), "{error}");
+    drop(running);
     fixture.check("ls /etc; cat /etc/made; ls -d /tmp/d", "kept\nmade\nnew\n/tmp/d\n");
     assert_eq!(fs_err::read_to_string(fixture.path().join("lower/etc/kept")).unwrap(), "kept\n");
     assert!(fixture.path().join("lower/etc/removed").exists());

@@ -19,7 +19,7 @@ use super::target::Targets;
 use crate::container::wire::{CommandOrder, Owners};
 use crate::container::{Capabilities, MissingCwd, User};
 use crate::os;
-use crate::seccomp::{self, Architecture, Instruction, Policy};
+use crate::seccomp::Instruction;
 
 /// Where programs are looked for if the environment does not say it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -68,14 +68,13 @@ impl<'a> Streams<'a> {
     }
 }
 
-/// What is made out beforehand: the program, its arguments and environment, and the filter.
+/// What is made out beforehand: the program, its arguments and environment, what it may do.
 #[derive(Debug)]
 pub(super) struct Place {
     program: Result<CString, Report>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
     capabilities: Capabilities,
-    filter: Vec<Instruction>,
 }
 
 impl Place {
@@ -98,25 +97,29 @@ impl Place {
         let arguments: Result<_, _> =
             order.argv.iter().map(|argument| CString::new(argument.as_bytes())).collect();
         let environment: Result<_, _> = environment(order).into_iter().map(CString::new).collect();
-        let capabilities = order.container.capabilities;
         Ok(Self {
             program: find(order),
             arguments: arguments.map_err(strings("pass arguments with a zero byte"))?,
             environment: environment.map_err(strings("pass an environment with a zero byte"))?,
-            capabilities,
-            filter: filter(order, capabilities)?,
+            capabilities: order.container.capabilities,
         })
     }
 
     /// Becomes the command; returns only with the reason why not.
-    pub(super) fn become_command(&self, order: &CommandOrder, streams: &Streams<'_>) -> Report {
-        self.attempt(order, streams).map_or_else(|report| report, |never| match never {})
+    pub(super) fn become_command(
+        &self,
+        order: &CommandOrder,
+        streams: &Streams<'_>,
+        filter: &[Instruction],
+    ) -> Report {
+        self.attempt(order, streams, filter).map_or_else(|report| report, |never| match never {})
     }
 
     fn attempt(
         &self,
         order: &CommandOrder,
         streams: &Streams<'_>,
+        filter: &[Instruction],
     ) -> Result<std::convert::Infallible, Report> {
         let step = |step: String| move |error: io::Error| Report::setup(step, &error);
         let program = self.program.as_ref().map_err(Clone::clone)?;
@@ -131,7 +134,7 @@ impl Place {
         rustix::thread::set_no_new_privs(true)
             .map_err(|errno| step("forbid new privileges".to_owned())(errno.into()))?;
         os::restore_default(libc::SIGPIPE).map_err(step("reset signals".to_owned()))?;
-        os::filter_calls(&self.filter).map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
+        os::filter_calls(filter).map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
         Err(Report::spawn(&os::execute(program, &self.arguments, &self.environment)))
     }
 }
@@ -151,18 +154,6 @@ fn environment(order: &CommandOrder) -> Vec<Vec<u8>> {
         environment.push(pair(OsStr::new("APT_CONFIG"), OsStr::new(APT_CONFIGURATION)));
     }
     environment
-}
-
-fn filter(order: &CommandOrder, capabilities: Capabilities) -> Result<Vec<Instruction>, Report> {
-    let architectures = Architecture::here();
-    if architectures.is_empty() {
-        return Err(Report::unsupported(Guarantee::CallFilter, &io::ErrorKind::Unsupported.into()));
-    }
-    let owners = match order.owners {
-        Owners::Many => seccomp::Owners::Real,
-        Owners::One => seccomp::Owners::Forged,
-    };
-    Ok(seccomp::program(architectures, Policy { capabilities, owners }))
 }
 
 /// Finds the program as execvp(3) would, in the `PATH` of the command.

@@ -24,8 +24,9 @@ use super::namespaces::raise_loopback;
 use super::request::{Guarantee, Report};
 use super::wakeup;
 use crate::container::Capabilities;
-use crate::container::wire::{self, Answer, CommandOrder, StreamOrder};
+use crate::container::wire::{self, Answer, CommandOrder, Owners, StreamOrder};
 use crate::os;
+use crate::seccomp::{self, Architecture, Instruction, Policy};
 use crate::session::ExitStatus;
 use crate::spec::Network;
 
@@ -38,17 +39,47 @@ pub(super) fn namespaces(order: &CommandOrder) -> UnshareFlags {
     }
 }
 
+/// The filters of system calls that were made so far: each costs more to make than a command to start.
+#[derive(Debug, Default)]
+pub(super) struct Filters(Vec<(Policy, Vec<Instruction>)>);
+
+impl Filters {
+    /// That of `order`, or nothing for a machine without a table of calls.
+    pub(super) fn of(&mut self, order: &CommandOrder) -> Option<&[Instruction]> {
+        let owners = match order.owners {
+            Owners::Many => seccomp::Owners::Real,
+            Owners::One => seccomp::Owners::Forged,
+        };
+        let policy = Policy { capabilities: order.container.capabilities, owners };
+        let Self(made) = self;
+        let index = match made.iter().position(|(known, _)| *known == policy) {
+            Some(index) => index,
+            None => {
+                let architectures = Some(Architecture::here()).filter(|list| !list.is_empty())?;
+                made.push((policy, seccomp::program(architectures, policy)));
+                made.len() - 1
+            }
+        };
+        made.get(index).map(|(_, filter)| filter.as_slice())
+    }
+}
+
 /// Acts as process 1, or, in the copy of it that was to become the command, tells why it did not.
-pub(super) fn main(order: &CommandOrder, channel: OwnedFd, streams: Vec<OwnedFd>) -> ExitCode {
-    match start(order, streams) {
-        Ok(Begun::Started { command, terminal, made, wakeup }) => {
+pub(super) fn main(
+    order: &CommandOrder,
+    filter: &[Instruction],
+    channel: OwnedFd,
+    streams: Vec<OwnedFd>,
+) -> ExitCode {
+    match start(order, filter, streams) {
+        Ok(Begun::Started { command, terminal, points, held }) => {
             let outer = terminal.as_ref().map(|terminal| terminal.outer.as_fd());
             let descriptors: Vec<_> = outer.into_iter().collect();
-            if wire::answer(&channel, &Answer::Started { made }, &descriptors).is_err() {
+            if wire::answer(&channel, &Answer::Started { made: points }, &descriptors).is_err() {
                 return ExitCode::FAILURE;
             }
             drop(terminal);
-            if let Some(status) = attend(command, &channel, &wakeup) {
+            if let Some(status) = attend(command, &channel, &held.1) {
                 let _nobody_listens = wire::answer(&channel, &Answer::Ended(status), &[]);
             }
             ExitCode::SUCCESS
@@ -64,12 +95,19 @@ pub(super) fn main(order: &CommandOrder, channel: OwnedFd, streams: Vec<OwnedFd>
 /// How far [`start`] came, in which process.
 enum Begun {
     /// This is process 1, and the command runs.
-    Started { command: Pid, terminal: Option<Terminal>, made: Vec<hwb_ident::GuestPath>, wakeup: OwnedFd },
+    Started {
+        command: Pid,
+        terminal: Option<Terminal>,
+        /// What was made for something to stand on.
+        points: Vec<hwb_ident::GuestPath>,
+        /// Open until the end: the root with its lock, and what wakes this process.
+        held: (root::Made, OwnedFd),
+    },
     /// This was to be the command.
     Copy,
 }
 
-fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Report> {
+fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>) -> Result<Begun, Report> {
     let step = |step: &'static str| move |error: io::Error| Report::setup(step.to_owned(), &error);
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| step("follow the holder")(errno.into()))?;
@@ -81,10 +119,11 @@ fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Repor
     enter_groups(groups).map_err(|error| Report::unsupported(Guarantee::Limits, &error))?;
 
     let staging = root::staging();
-    let root = root::make(&order.container.root, &staging)?;
+    let made = root::make(&order.container.root, &staging)?;
+    let root = &made.root;
     let furniture = Furniture::gather(order, &staging)?;
-    root::enter(&root, &staging).map_err(step("enter the root of the container"))?;
-    let mut targets = Targets::new(&root).map_err(step("look at the root of the container"))?;
+    root::enter(root, &staging).map_err(step("enter the root of the container"))?;
+    let mut targets = Targets::new(root).map_err(step("look at the root of the container"))?;
     let terminal = furniture.place(order, &mut targets)?;
     rustix::system::sethostname(order.container.hostname.as_bytes())
         .map_err(|errno| step("set the host name")(errno.into()))?;
@@ -92,7 +131,7 @@ fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Repor
         raise_loopback().map_err(|error| Report::unsupported(Guarantee::NoNetwork, &error))?;
     }
     let place = Place::ready(order, &mut targets)?;
-    furnish::close(&root, order.container.root_access).map_err(step("make the root read-only"))?;
+    furnish::close(root, order.container.root_access).map_err(step("make the root read-only"))?;
 
     let (errors, errors_end) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe")(errno.into()))?;
@@ -102,7 +141,7 @@ fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Repor
     };
     match os::clone_process(UnshareFlags::empty()).map_err(step("start a process"))? {
         None => {
-            let report = place.become_command(order, &streams);
+            let report = place.become_command(order, &streams, filter);
             let _nobody_listens = std::fs::File::from(errors_end).write_all(&report.to_bytes());
             Ok(Begun::Copy)
         }
@@ -114,7 +153,8 @@ fn start(order: &CommandOrder, mut streams: Vec<OwnedFd>) -> Result<Begun, Repor
                 return Err(Report::from_bytes(&report).unwrap_or(Report::Spawn(libc::EIO)));
             }
             disarm().map_err(step("give up capabilities"))?;
-            Ok(Begun::Started { command, terminal, made: targets.into_made(), wakeup })
+            let held = (made, wakeup);
+            Ok(Begun::Started { command, terminal, points: targets.into_made(), held })
         }
     }
 }
