@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use hwb_ident::GuestPath;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
@@ -138,6 +139,7 @@ impl ContainerSession {
             command.exec.argv.first().map(|program| program.display().to_string()).unwrap_or_default();
         let failed = |source: io::Error| SandboxError::Spawn { program: program.clone(), source };
         let ends = Ends::of(streams, command.exec.control).map_err(failed)?;
+        let lock = lock(&self.container.spec.root, &program)?;
         let group =
             Group::make(&self.container.spec.limits).and_then(|group| Ok((group.entrances()?, group)));
         let (entrances, group) = group.map_err(|source| SandboxError::Unsupported {
@@ -151,7 +153,13 @@ impl ContainerSession {
         let (remote, begun) = self.container.holder.begin(&order, &theirs, &program)?;
         let process = Process::new(program.clone(), Held::Remote(remote), ends.ours, Supervision::Container);
         let process = process.map_err(failed)?;
-        Ok(ContainerProcess { process, made: begun.made, terminal: begun.terminal, _group: group })
+        Ok(ContainerProcess {
+            process,
+            made: begun.made,
+            terminal: begun.terminal,
+            _group: group,
+            _lock: lock,
+        })
     }
 
     fn order(&self, command: &ContainerCommand, streams: StreamOrder) -> CommandOrder {
@@ -230,6 +238,24 @@ impl Ends {
     }
 }
 
+/// Takes what is written for one command: what two overlays would make of it at once, nobody says.
+///
+/// Not for process 1 of the container: a directory of the host is no thing to have in there.
+fn lock(root: &Root, program: &str) -> Result<Option<OwnedFd>, SandboxError> {
+    let changes = match root {
+        Root::Layers { changes, .. } => changes,
+        Root::Directory(_) => return Ok(None),
+    };
+    let attempt = || -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, changes.as_path(), flags, Mode::empty())?;
+        rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(directory)
+    };
+    let step = format!("take `{changes}` for one command");
+    attempt().map(Some).map_err(|source| SandboxError::Setup { step, program: program.to_owned(), source })
+}
+
 /// A descriptor of a directory would be a door into the host's files.
 fn refuse_directory(descriptor: &OwnedFd) -> io::Result<()> {
     let stat = rustix::fs::fstat(descriptor)?;
@@ -247,6 +273,8 @@ pub struct ContainerProcess {
     terminal: Option<OwnedFd>,
     /// Removed after the process, so after everything in it.
     _group: Group,
+    /// Kept as long.
+    _lock: Option<OwnedFd>,
 }
 
 impl ContainerProcess {
@@ -295,7 +323,7 @@ impl Running for ContainerProcess {
         deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<ExitStatus, SandboxError> {
-        let Self { process, _group, .. } = *self;
+        let Self { process, _group, _lock, .. } = *self;
         Box::new(process).wait(cancel, deadline, sink)
     }
 }

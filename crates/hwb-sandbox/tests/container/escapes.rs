@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
-use hwb_sandbox::container::{Capabilities, Place};
+use hwb_sandbox::container::{Capabilities, Ids, Place};
 use hwb_sandbox::{Access, Mount, Network};
 
 use crate::fixture::{Fixture, command};
@@ -298,10 +298,25 @@ pub(crate) fn lets_nothing_out(fixture: &Fixture) {
         );
     }
     shows_nothing(fixture);
+    gives_nothing_away_to_tracers(fixture);
     // Raw sockets reach what the container's own network reaches.
     spec.capabilities = Capabilities::usual(Network::Denied);
     let (output, _) = fixture.run_in(spec, Network::Denied, &command(["/program", "escape"]));
     assert!(output.contains("\nAF_VSOCK\t-1\n"), "{output}");
+}
+
+/// With the right to trace, process 1 can be looked into; there is nothing in it.
+fn gives_nothing_away_to_tracers(fixture: &Fixture) {
+    let mut spec = fixture.spec();
+    spec.capabilities = spec.capabilities.with("SYS_PTRACE".parse().unwrap());
+    let script = "ls /proc/1/fd >/dev/null 2>&1 && readlink /proc/1/fd/* | sed 's/[0-9]//g' | sort -u; \
+                  grep Seccomp: /proc/1/status | tr -d '\\t'; (: >> /proc/1/exe) 2>/dev/null || echo refused; \
+                  (tr '\\0' ' ' < /proc/1/environ) 2>/dev/null";
+    let (output, _) = fixture.run_in(spec, Network::Host, &fixture.shell(script));
+    let rest = output.strip_prefix("/dev/null\nanon_inode:[eventfd]\nsocket:[]\n");
+    // Under ids of its own the right does not reach that far.
+    let rest = if *fixture.holder().ids() == Ids::Same { rest } else { Some(output.as_str()) };
+    assert_eq!(rest, Some("Seccomp:2\nrefused\n"), "{output}");
 }
 
 /// What a command finds out about its surroundings.

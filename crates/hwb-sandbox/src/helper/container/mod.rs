@@ -72,14 +72,14 @@ pub(super) fn main(
     streams: Vec<OwnedFd>,
 ) -> ExitCode {
     match start(order, filter, streams) {
-        Ok(Begun::Started { command, terminal, points, held }) => {
+        Ok(Begun::Started { command, terminal, made, wakeup }) => {
             let outer = terminal.as_ref().map(|terminal| terminal.outer.as_fd());
             let descriptors: Vec<_> = outer.into_iter().collect();
-            if wire::answer(&channel, &Answer::Started { made: points }, &descriptors).is_err() {
+            if wire::answer(&channel, &Answer::Started { made }, &descriptors).is_err() {
                 return ExitCode::FAILURE;
             }
             drop(terminal);
-            if let Some(status) = attend(command, &channel, &held.1) {
+            if let Some(status) = attend(command, &channel, &wakeup) {
                 let _nobody_listens = wire::answer(&channel, &Answer::Ended(status), &[]);
             }
             ExitCode::SUCCESS
@@ -99,9 +99,8 @@ enum Begun {
         command: Pid,
         terminal: Option<Terminal>,
         /// What was made for something to stand on.
-        points: Vec<hwb_ident::GuestPath>,
-        /// Open until the end: the root with its lock, and what wakes this process.
-        held: (root::Made, OwnedFd),
+        made: Vec<hwb_ident::GuestPath>,
+        wakeup: OwnedFd,
     },
     /// This was to be the command.
     Copy,
@@ -119,11 +118,10 @@ fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>
     enter_groups(groups).map_err(|error| Report::unsupported(Guarantee::Limits, &error))?;
 
     let staging = root::staging();
-    let made = root::make(&order.container.root, &staging)?;
-    let root = &made.root;
+    let root = root::make(&order.container.root, &staging)?;
     let furniture = Furniture::gather(order, &staging)?;
-    root::enter(root, &staging).map_err(step("enter the root of the container"))?;
-    let mut targets = Targets::new(root).map_err(step("look at the root of the container"))?;
+    root::enter(&root, &staging).map_err(step("enter the root of the container"))?;
+    let mut targets = Targets::new(&root).map_err(step("look at the root of the container"))?;
     let terminal = furniture.place(order, &mut targets)?;
     rustix::system::sethostname(order.container.hostname.as_bytes())
         .map_err(|errno| step("set the host name")(errno.into()))?;
@@ -131,7 +129,7 @@ fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>
         raise_loopback().map_err(|error| Report::unsupported(Guarantee::NoNetwork, &error))?;
     }
     let place = Place::ready(order, &mut targets)?;
-    furnish::close(root, order.container.root_access).map_err(step("make the root read-only"))?;
+    furnish::close(&root, order.container.root_access).map_err(step("make the root read-only"))?;
 
     let (errors, errors_end) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe")(errno.into()))?;
@@ -152,9 +150,8 @@ fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>
             if !report.is_empty() {
                 return Err(Report::from_bytes(&report).unwrap_or(Report::Spawn(libc::EIO)));
             }
-            disarm().map_err(step("give up capabilities"))?;
-            let held = (made, wakeup);
-            Ok(Begun::Started { command, terminal, points: targets.into_made(), held })
+            disarm(filter).map_err(step("give up what is not needed any more"))?;
+            Ok(Begun::Started { command, terminal, made: targets.into_made(), wakeup })
         }
     }
 }
@@ -167,10 +164,13 @@ fn enter_groups(groups: Vec<OwnedFd>) -> io::Result<()> {
     os::unshare(UnshareFlags::NEWCGROUP)
 }
 
-/// Gives up all that process 1 does not need any more: it only waits, and passes signals on.
-fn disarm() -> io::Result<()> {
+/// Gives up all that process 1 does not need any more: it only waits, and passes signals on. It holds nothing of the host
+/// by now, and may do no more than the command: whoever gets hold of it, as by a right to trace that was asked for, has
+/// won nothing.
+fn disarm(filter: &[Instruction]) -> io::Result<()> {
+    command::set_capabilities(Capabilities::from_kernel(CapabilitySet::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
-    command::set_capabilities(Capabilities::from_kernel(CapabilitySet::KILL))
+    os::filter_calls(filter)
 }
 
 /// Waits for the end of `command`, reaps what was left to this process, and passes signals on. `None` when there is

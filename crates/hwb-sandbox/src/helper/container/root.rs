@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hwb_ident::HostPath;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
 
@@ -16,20 +16,11 @@ use crate::container::Root;
 use crate::os::{self, Extent};
 use crate::spec::UPPER;
 
-/// The root of a container.
-#[derive(Debug)]
-pub(super) struct Made {
-    pub(super) root: OwnedFd,
-    /// Keeps every other command from what is written as long as this process lives.
-    pub(super) _lock: Option<OwnedFd>,
-}
-
 /// Makes the root, which is not yet attached. `staging` is a directory of the host that may be covered meanwhile.
-pub(super) fn make(root: &Root, staging: &Path) -> Result<Made, Report> {
+pub(super) fn make(root: &Root, staging: &Path) -> Result<OwnedFd, Report> {
     match root {
         Root::Layers { lowers, changes } => {
             let lowers = open_layers(lowers)?;
-            let lock = lock(changes)?;
             let (marks, upper, work) = changes_of(changes, lowers.first())?;
             let overlay = Overlay { lowers, upper, work, marks };
             let root = overlay.mount().or_else(|error| match error.raw_os_error() {
@@ -44,13 +35,13 @@ pub(super) fn make(root: &Root, staging: &Path) -> Result<Made, Report> {
             if flags.contains(StatVfsMountFlags::RDONLY) {
                 return Err(unsupported(Errno::ROFS.into()));
             }
-            Ok(Made { root, _lock: Some(lock) })
+            Ok(root)
         }
         Root::Directory(directory) => {
             let failed = |error: io::Error| Report::setup(format!("use `{directory}` as a root"), &error);
             let root = clone_mount(directory.as_path(), Extent::Mount).map_err(failed)?;
             os::restrict(&root, MountAttrFlags::MOUNT_ATTR_NODEV, Extent::Mount).map_err(failed)?;
-            Ok(Made { root, _lock: None })
+            Ok(root)
         }
     }
 }
@@ -72,17 +63,6 @@ fn open_layers(lowers: &[HostPath]) -> Result<Vec<OwnedFd>, Report> {
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
-}
-
-/// Takes `changes` for one command: what two overlays would make of it at once, nobody says.
-fn lock(changes: &HostPath) -> Result<OwnedFd, Report> {
-    let attempt = || -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(CWD, changes.as_path(), flags, Mode::empty())?;
-        rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(directory)
-    };
-    attempt().map_err(|error| Report::setup(format!("take `{changes}` for one command"), &error))
 }
 
 /// Makes ready what is written to.
