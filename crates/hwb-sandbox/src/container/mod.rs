@@ -32,7 +32,7 @@ pub use self::capability::{Capabilities, Capability, ParseCapabilityError};
 pub use self::holder::{Holder, WorkProcess};
 pub use self::ids::{IdRange, Ids, IdsAnswer, IdsError, Person, available, candidates};
 pub use self::spec::{
-    ContainerSpec, Limits, MissingCwd, ParseResourceError, Place, ProcessLimit, Resource, Root, RootAccess,
-    User,
+    ContainerSpec, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, ParseResourceError, Place, ProcessLimit,
+    Resource, Root, RootAccess, User,
 };
 pub use self::strategy::{Container, ContainerCommand, ContainerProcess, ContainerSession, Streams};

@@ -26,7 +26,22 @@ pub struct ContainerSpec {
     pub process_limits: Vec<ProcessLimit>,
     /// How much fits into `/dev/shm`, in bytes.
     pub shared_memory: u64,
+    /// What becomes of owners that cannot be had, with [`Ids::Single`](super::Ids::Single).
+    pub lost_owners: LostOwners,
 }
+
+/// What becomes of the owner that a command gives a file where there is one id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LostOwners {
+    /// It is forgotten.
+    Forgotten,
+    /// It is written to the attribute [`OWNER_ATTRIBUTE`] of the file or directory, for whoever makes a layer of it.
+    /// Links and special files have no such attributes; theirs are forgotten.
+    Recorded,
+}
+
+/// The extended attribute that holds an owner that could not be had, as `user:group` in decimal.
+pub const OWNER_ATTRIBUTE: &str = "user.hwb.owner";
 
 /// Where the files of a container come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

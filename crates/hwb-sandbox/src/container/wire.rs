@@ -177,7 +177,7 @@ pub(crate) fn next_order(from: &OwnedFd) -> io::Result<Option<(Order, OwnedFd, V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Capabilities, Limits, Root, RootAccess};
+    use crate::container::{Capabilities, Limits, LostOwners, Root, RootAccess};
 
     #[test]
     fn orders_and_answers_arrive_with_their_descriptors() {
@@ -192,6 +192,7 @@ mod tests {
                 limits: Limits::default(),
                 process_limits: Vec::new(),
                 shared_memory: 1 << 20,
+                lost_owners: LostOwners::Recorded,
             },
             mounts: Vec::new(),
             network: Network::Host,

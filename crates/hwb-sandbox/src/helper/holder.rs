@@ -88,7 +88,7 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
     match serve(socket, wakeup, &mut filters) {
         None => ExitCode::SUCCESS,
         Some(Task::Command { order, channel, streams }) => match filters.of(&order) {
-            Some(filter) => container::main(&order, filter, channel, streams),
+            Some(filter) => container::main(&order, &filter, channel, streams),
             None => {
                 let report = Report::unsupported(Guarantee::CallFilter, &io::ErrorKind::Unsupported.into());
                 let _nobody_listens = wire::answer(&channel, &Answer::Refused(report), &[]);

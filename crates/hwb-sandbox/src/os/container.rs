@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
@@ -46,8 +46,18 @@ pub(crate) fn restrict(mount: &OwnedFd, attributes: MountAttrFlags, extent: Exte
 }
 
 /// Lets the kernel run `program` at each system call of this process from now on, and of all that it starts.
-#[expect(unsafe_code, reason = "no safe wrapper")]
 pub(crate) fn filter_calls(program: &[Instruction]) -> io::Result<()> {
+    install_filter(program, 0).map(drop)
+}
+
+/// As [`filter_calls`], for a program that leaves some calls to whoever has the descriptor.
+pub(crate) fn filter_calls_and_ask(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let number = install_filter(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    Ok(super::adopt(number))
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn install_filter(program: &[Instruction], flags: libc::c_ulong) -> io::Result<RawFd> {
     let mut program: Vec<_> = program
         .iter()
         .map(|&Instruction { code, if_true, if_false, operand }| libc::sock_filter {
@@ -61,7 +71,52 @@ pub(crate) fn filter_calls(program: &[Instruction]) -> io::Result<()> {
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: `program` points to as many instructions as it says, and the kernel copies them during the call.
     let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// A system call that somebody wants to make, and waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Question {
+    id: u64,
+    pub(crate) process: u32,
+    pub(crate) architecture: u32,
+    pub(crate) number: u32,
+    pub(crate) arguments: [u64; 5],
+}
+
+/// Takes the next question; seccomp_unotify(2).
+#[expect(unsafe_code, reason = "no safe wrapper")]
+pub(crate) fn next_question(listener: &OwnedFd) -> io::Result<Question> {
+    let mut notification = no_notification();
+    let (number, request) = (listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV);
+    // SAFETY: the kernel fills the structure, which lives during the call and is of its size.
+    let result = unsafe { libc::ioctl(number, request, &raw mut notification) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let libc::seccomp_notif { id, pid, data, .. } = notification;
+    let [a, b, c, d, e, _] = data.args;
+    let number = data.nr.cast_unsigned();
+    Ok(Question { id, process: pid, architecture: data.arch, number, arguments: [a, b, c, d, e] })
+}
+
+#[expect(unsafe_code, reason = "a C structure without a constructor")]
+fn no_notification() -> libc::seccomp_notif {
+    // SAFETY: all zeroes is what the kernel wants to find.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Lets the call return `errno`, or 0.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+pub(crate) fn answer_question(listener: &OwnedFd, question: &Question, errno: i32) -> io::Result<()> {
+    let answer = libc::seccomp_notif_resp { id: question.id, val: 0, error: -errno, flags: 0 };
+    let (number, request) = (listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND);
+    // SAFETY: the structure lives during the call and is of the size that the kernel expects.
+    let result = unsafe { libc::ioctl(number, request, &raw const answer) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

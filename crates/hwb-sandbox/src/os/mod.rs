@@ -18,7 +18,10 @@ use crate::signals::Again;
 
 mod container;
 
-pub(crate) use self::container::{clone_process, execute, filter_calls, restrict};
+pub(crate) use self::container::{
+    Question, answer_question, clone_process, execute, filter_calls, filter_calls_and_ask, next_question,
+    restrict,
+};
 
 /// Where a command finds its control pipe.
 pub(crate) const CONTROL_FD: RawFd = 3;

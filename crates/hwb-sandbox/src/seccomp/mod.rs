@@ -5,7 +5,7 @@
 //!
 //! - a call newer than the table does not exist (`ENOSYS`), so that a C library falls back to the older one;
 //! - so does `clone3`, whose flags a filter cannot see; `clone` may make no namespaces;
-//! - with [`Owners::Forged`], calls that change owners succeed and do nothing.
+//! - with [`Owners::Forged`] and [`Owners::Recorded`], calls that change owners succeed and do nothing.
 //!
 //! Arguments are compared as the kernel will see them, in 32 bits: a family of sockets does not become another one by
 //! what stands above them.
@@ -28,6 +28,8 @@ pub(crate) enum Owners {
     Real,
     /// They do nothing, and say that they did it: there is one id only.
     Forged,
+    /// The same, and of files it is asked what to answer.
+    Recorded,
 }
 
 /// What decides about calls beside the profile.
@@ -45,6 +47,8 @@ enum Verdict {
     Allow,
     /// It is not made, and the caller is told this number; 0 for success.
     Errno(u16),
+    /// Whoever listens answers.
+    Ask,
     /// Made if it makes no namespaces.
     Clone,
     /// Made for the personalities that are harmless.

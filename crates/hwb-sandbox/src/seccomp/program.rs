@@ -31,6 +31,7 @@ const FIRST_ARGUMENT: u32 = 16;
 
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
+const ASK: u32 = 0x7fc0_0000;
 const EPERM: u16 = 1;
 const ENOSYS: u16 = 38;
 
@@ -101,6 +102,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
     match verdict {
         Verdict::Allow => vec![answer(ALLOW)],
         Verdict::Errno(number) => vec![errno(number)],
+        Verdict::Ask => vec![answer(ASK)],
         Verdict::Clone => {
             vec![load(FIRST_ARGUMENT), branch(IF_ANY_BIT, NAMESPACES, 0, 1), errno(EPERM), answer(ALLOW)]
         }
@@ -161,6 +163,7 @@ mod tests {
         for policy in [
             DEFAULT,
             Policy { owners: Owners::Forged, ..DEFAULT },
+            Policy { owners: Owners::Recorded, ..DEFAULT },
             Policy { capabilities: Capabilities::ALL, ..DEFAULT },
         ] {
             let program = program(&ALL, policy);
@@ -176,6 +179,7 @@ mod tests {
                 {
                     let expect = match calls.iter().find(|(known, ..)| *known == number) {
                         Some((.., Verdict::Errno(errno))) => ERRNO | u32::from(*errno),
+                        Some((.., Verdict::Ask)) => ASK,
                         Some((
                             ..,
                             Verdict::Allow | Verdict::Clone | Verdict::Personality | Verdict::Socket,

@@ -40,6 +40,21 @@ impl Architecture {
         }
     }
 
+    /// Whether its oldest calls have ids of 16 bits.
+    pub(crate) fn has_short_ids(self) -> bool {
+        matches!(self, Self::X86 | Self::Arm)
+    }
+
+    /// The call of this number, of the architecture that the kernel calls so.
+    pub(crate) fn name_of(audit: u32, number: u32) -> Option<(Self, &'static str)> {
+        let architecture = *Self::here().iter().find(|known| known.audit_number() == audit)?;
+        let name = lines().find_map(|(name, columns)| {
+            (columns.split_ascii_whitespace().nth(architecture.column() - 1)?.parse() == Ok(number))
+                .then_some(name)
+        })?;
+        Some((architecture, name))
+    }
+
     /// Its column in the table.
     fn column(self) -> usize {
         match self {
@@ -51,12 +66,16 @@ impl Architecture {
     }
 }
 
-/// Calls that change an owner, or who the caller is.
-fn gives_away(name: &str) -> bool {
-    let name = name.strip_suffix("32").unwrap_or(name);
+/// Calls that give a file to somebody.
+fn gives_a_file(name: &str) -> bool {
+    matches!(name.strip_suffix("32").unwrap_or(name), "chown" | "lchown" | "fchown" | "fchownat")
+}
+
+/// Calls by which the caller becomes somebody.
+fn gives_itself(name: &str) -> bool {
     let ids = ["uid", "gid", "reuid", "regid", "resuid", "resgid", "fsuid", "fsgid", "groups"];
-    matches!(name, "chown" | "lchown" | "fchown" | "fchownat")
-        || name.strip_prefix("set").is_some_and(|id| ids.contains(&id))
+    let name = name.strip_suffix("32").unwrap_or(name);
+    name.strip_prefix("set").is_some_and(|id| ids.contains(&id))
 }
 
 /// `EPERM` and `ENOSYS`, which are the same on all four.
@@ -67,8 +86,11 @@ fn verdict(name: &str, rule: &str, policy: Policy) -> Verdict {
     let has = |capability: &str| {
         capability.parse::<Capability>().is_ok_and(|capability| policy.capabilities.contains(capability))
     };
-    if policy.owners == Owners::Forged && gives_away(name) {
-        return Verdict::Errno(0);
+    match policy.owners {
+        Owners::Recorded if gives_a_file(name) => return Verdict::Ask,
+        Owners::Forged if gives_a_file(name) => return Verdict::Errno(0),
+        Owners::Forged | Owners::Recorded if gives_itself(name) => return Verdict::Errno(0),
+        Owners::Real | Owners::Forged | Owners::Recorded => {}
     }
     match rule {
         "allow" => Verdict::Allow,
@@ -82,15 +104,17 @@ fn verdict(name: &str, rule: &str, policy: Policy) -> Verdict {
     }
 }
 
+/// The names of the table, with what stands behind each.
+fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
+}
+
 /// The calls of `architecture` with their numbers, in the order of these, and what is answered to each.
 pub(super) fn calls(architecture: Architecture, policy: Policy) -> Vec<(u32, &'static str, Verdict)> {
-    let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
-    let mut calls: Vec<_> = lines
-        .filter_map(|line| {
-            let mut columns = line.split_ascii_whitespace();
-            let name = columns.next()?;
-            let number = columns.nth(architecture.column() - 1)?.parse().ok()?;
-            Some((number, name, verdict(name, line.rsplit(' ').next()?, policy)))
+    let mut calls: Vec<_> = lines()
+        .filter_map(|(name, columns)| {
+            let number = columns.split_ascii_whitespace().nth(architecture.column() - 1)?.parse().ok()?;
+            Some((number, name, verdict(name, columns.rsplit(' ').next()?, policy)))
         })
         .collect();
     calls.sort_unstable_by_key(|(number, ..)| *number);
@@ -174,6 +198,11 @@ mod tests {
     #[test]
     fn owners_are_forged_where_there_is_one_id() {
         let forged = Policy { owners: Owners::Forged, ..DEFAULT };
+        let recorded = Policy { owners: Owners::Recorded, ..DEFAULT };
+        let asked =
+            calls(Architecture::X86, recorded).into_iter().filter(|(.., verdict)| *verdict == Verdict::Ask);
+        let names: Vec<_> = asked.map(|(_, name, _)| name).collect();
+        assert_eq!(names, ["lchown", "fchown", "chown", "lchown32", "fchown32", "chown32", "fchownat"]);
         let count = |architecture| {
             calls(architecture, forged).iter().filter(|(.., verdict)| *verdict == Verdict::Errno(0)).count()
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
     Capabilities, Container, ContainerCommand, ContainerSession, ContainerSpec, Holder, Ids, IdsAnswer,
-    Limits, MissingCwd, Person, Place, Root, RootAccess, Streams, User, available,
+    Limits, LostOwners, MissingCwd, Person, Place, Root, RootAccess, Streams, User, available,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExecSpec, ExitStatus, Mount, Network, OutputSink, Running as _, SandboxError,
@@ -112,6 +112,7 @@ impl Fixture {
             limits: Limits::default(),
             process_limits: Vec::new(),
             shared_memory: 1 << 20,
+            lost_owners: LostOwners::Recorded,
         }
     }
 

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
-    Console, Limits, MissingCwd, Place, ProcessLimit, Resource, Root, RootAccess, Streams, User,
+    Console, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, Place, ProcessLimit, Resource, Root,
+    RootAccess, Streams, User,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExitStatus, Mount, Network, Running as _, SandboxError, Session as _, UPPER,
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("follows_no_link_out", follows_no_link_out),
         ("may_be_read_only", may_be_read_only),
         ("becomes_another_user", becomes_another_user),
+        ("records_owners", records_owners),
         ("sets_limits", sets_limits),
         ("says_what_could_not_be_started", says_what_could_not_be_started),
         ("holds_a_conversation", holds_a_conversation),
@@ -281,6 +283,35 @@ fn becomes_another_user(fixture: &Fixture) {
     // Giving a file away succeeds everywhere, and does nothing where there is nobody to give it to.
     let owner = if fixture.is_single() { "0:0" } else { "33:34" };
     fixture.check("echo > /tmp/f; chown 33:34 /tmp/f && stat -c %u:%g /tmp/f", &format!("{owner}\n"));
+}
+
+/// Where there is one id, the owners of files are known nevertheless, wherever the files go.
+fn records_owners(fixture: &Fixture) {
+    let script = "cd /tmp; echo > a; chown 33:34 a; mv a b; ln b c; mkdir d; chown -R 5:6 d; echo > e; chown 7 e; \
+                  chgrp 8 e; ln -s e l; chown -h 9:9 l; chown 10 l; chown 1:1 missing 2>/dev/null || echo missing; \
+                  cd d; echo > f; chown 11:12 f ../d/f; chown 33:34 /etc/kept; stat -c %u:%g /tmp/b";
+    let owner = if fixture.is_single() { "0:0" } else { "33:34" };
+    fixture.check(script, &format!("missing\n{owner}\n"));
+    let upper = fixture.path().join("changes").join(UPPER);
+    for (name, expect) in [
+        ("tmp/b", "33:34"),
+        ("tmp/c", "33:34"),
+        ("tmp/d", "5:6"),
+        ("tmp/e", "10:8"),
+        ("tmp/d/f", "11:12"),
+        ("etc/kept", "33:34"),
+    ] {
+        let mut value = [0; 32];
+        let read = rustix::fs::getxattr(upper.join(name), OWNER_ATTRIBUTE, &mut value[..]);
+        let found = read.ok().map(|length| std::str::from_utf8(&value[..length]).unwrap());
+        assert_eq!(found, fixture.is_single().then_some(expect), "{name}");
+    }
+    let mut spec = fixture.spec();
+    spec.lost_owners = LostOwners::Forgotten;
+    let script = "cd /tmp; echo > g; chown 33:34 g; stat -c %u:%g g";
+    assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell(script)).0, format!("{owner}\n"));
+    let read = rustix::fs::getxattr(upper.join("tmp/g"), OWNER_ATTRIBUTE, &mut [0; 32][..]);
+    assert_eq!(read, Err(rustix::io::Errno::NODATA));
 }
 
 fn sets_limits(fixture: &Fixture) {

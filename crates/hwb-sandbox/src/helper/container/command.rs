@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::super::request::{Guarantee, Report};
 use super::furnish::APT_CONFIGURATION;
 use super::stream_count;
 use super::target::Targets;
-use crate::container::wire::{CommandOrder, Owners};
+use crate::container::wire::{self, Answer, CommandOrder, Owners};
 use crate::container::{Capabilities, MissingCwd, User};
 use crate::os;
 use crate::seccomp::Instruction;
@@ -110,16 +110,16 @@ impl Place {
         &self,
         order: &CommandOrder,
         streams: &Streams<'_>,
-        filter: &[Instruction],
+        (filter, ask): (&[Instruction], Option<&OwnedFd>),
     ) -> Report {
-        self.attempt(order, streams, filter).map_or_else(|report| report, |never| match never {})
+        self.attempt(order, streams, (filter, ask)).map_or_else(|report| report, |never| match never {})
     }
 
     fn attempt(
         &self,
         order: &CommandOrder,
         streams: &Streams<'_>,
-        filter: &[Instruction],
+        (filter, ask): (&[Instruction], Option<&OwnedFd>),
     ) -> Result<std::convert::Infallible, Report> {
         let step = |step: String| move |error: io::Error| Report::setup(step, &error);
         let program = self.program.as_ref().map_err(Clone::clone)?;
@@ -134,8 +134,19 @@ impl Place {
         rustix::thread::set_no_new_privs(true)
             .map_err(|errno| step("forbid new privileges".to_owned())(errno.into()))?;
         os::restore_default(libc::SIGPIPE).map_err(step("reset signals".to_owned()))?;
-        os::filter_calls(filter).map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
+        filter_calls(filter, ask).map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
         Err(Report::spawn(&os::execute(program, &self.arguments, &self.environment)))
+    }
+}
+
+/// Sets the filter; process 1 gets, at the other end of `ask`, what it answers questions by.
+fn filter_calls(filter: &[Instruction], ask: Option<&OwnedFd>) -> io::Result<()> {
+    match ask {
+        None => os::filter_calls(filter),
+        Some(ask) => {
+            let questions = os::filter_calls_and_ask(filter)?;
+            wire::answer(ask, &Answer::Ready, &[questions.as_fd()])
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod command;
 mod furnish;
+mod owners;
 mod root;
 mod target;
 
@@ -23,8 +24,8 @@ use self::target::Targets;
 use super::namespaces::raise_loopback;
 use super::request::{Guarantee, Report};
 use super::wakeup;
-use crate::container::Capabilities;
 use crate::container::wire::{self, Answer, CommandOrder, Owners, StreamOrder};
+use crate::container::{Capabilities, LostOwners};
 use crate::os;
 use crate::seccomp::{self, Architecture, Instruction, Policy};
 use crate::session::ExitStatus;
@@ -43,43 +44,55 @@ pub(super) fn namespaces(order: &CommandOrder) -> UnshareFlags {
 #[derive(Debug, Default)]
 pub(super) struct Filters(Vec<(Policy, Vec<Instruction>)>);
 
+/// The filters of one container.
+#[derive(Debug)]
+pub(super) struct Filter {
+    command: Vec<Instruction>,
+    /// Where a command's calls are answered by process 1, its own are not.
+    init: Vec<Instruction>,
+}
+
 impl Filters {
-    /// That of `order`, or nothing for a machine without a table of calls.
-    pub(super) fn of(&mut self, order: &CommandOrder) -> Option<&[Instruction]> {
-        let owners = match order.owners {
-            Owners::Many => seccomp::Owners::Real,
-            Owners::One => seccomp::Owners::Forged,
+    /// Those of `order`, or nothing for a machine without a table of calls.
+    pub(super) fn of(&mut self, order: &CommandOrder) -> Option<Filter> {
+        let (command, init) = match (order.owners, order.container.lost_owners) {
+            (Owners::Many, _) => (seccomp::Owners::Real, seccomp::Owners::Real),
+            (Owners::One, LostOwners::Forgotten) => (seccomp::Owners::Forged, seccomp::Owners::Forged),
+            (Owners::One, LostOwners::Recorded) => (seccomp::Owners::Recorded, seccomp::Owners::Forged),
         };
-        let policy = Policy { capabilities: order.container.capabilities, owners };
+        let capabilities = order.container.capabilities;
+        let mut make = |owners| self.make(Policy { capabilities, owners });
+        Some(Filter { command: make(command)?, init: make(init)? })
+    }
+
+    fn make(&mut self, policy: Policy) -> Option<Vec<Instruction>> {
         let Self(made) = self;
-        let index = match made.iter().position(|(known, _)| *known == policy) {
-            Some(index) => index,
-            None => {
-                let architectures = Some(Architecture::here()).filter(|list| !list.is_empty())?;
-                made.push((policy, seccomp::program(architectures, policy)));
-                made.len() - 1
-            }
-        };
-        made.get(index).map(|(_, filter)| filter.as_slice())
+        if let Some((_, filter)) = made.iter().find(|(known, _)| *known == policy) {
+            return Some(filter.clone());
+        }
+        let architectures = Some(Architecture::here()).filter(|list| !list.is_empty())?;
+        let filter = seccomp::program(architectures, policy);
+        made.push((policy, filter.clone()));
+        Some(filter)
     }
 }
 
 /// Acts as process 1, or, in the copy of it that was to become the command, tells why it did not.
 pub(super) fn main(
     order: &CommandOrder,
-    filter: &[Instruction],
+    filter: &Filter,
     channel: OwnedFd,
     streams: Vec<OwnedFd>,
 ) -> ExitCode {
     match start(order, filter, streams) {
-        Ok(Begun::Started { command, terminal, made, wakeup }) => {
+        Ok(Begun::Started { command, terminal, made, ears }) => {
             let outer = terminal.as_ref().map(|terminal| terminal.outer.as_fd());
             let descriptors: Vec<_> = outer.into_iter().collect();
             if wire::answer(&channel, &Answer::Started { made }, &descriptors).is_err() {
                 return ExitCode::FAILURE;
             }
             drop(terminal);
-            if let Some(status) = attend(command, &channel, &wakeup) {
+            if let Some(status) = attend(command, &channel, &ears) {
                 let _nobody_listens = wire::answer(&channel, &Answer::Ended(status), &[]);
             }
             ExitCode::SUCCESS
@@ -92,6 +105,15 @@ pub(super) fn main(
     }
 }
 
+/// What process 1 listens to, beside its channel.
+#[derive(Debug)]
+struct Ears {
+    /// Readable when a child has ended.
+    wakeup: OwnedFd,
+    /// Readable when the command wants to give a file away.
+    questions: Option<OwnedFd>,
+}
+
 /// How far [`start`] came, in which process.
 enum Begun {
     /// This is process 1, and the command runs.
@@ -100,13 +122,13 @@ enum Begun {
         terminal: Option<Terminal>,
         /// What was made for something to stand on.
         made: Vec<hwb_ident::GuestPath>,
-        wakeup: OwnedFd,
+        ears: Ears,
     },
     /// This was to be the command.
     Copy,
 }
 
-fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>) -> Result<Begun, Report> {
+fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Result<Begun, Report> {
     let step = |step: &'static str| move |error: io::Error| Report::setup(step.to_owned(), &error);
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| step("follow the holder")(errno.into()))?;
@@ -137,21 +159,27 @@ fn start(order: &CommandOrder, filter: &[Instruction], mut streams: Vec<OwnedFd>
         Some(terminal) => command::Streams::Terminal(&terminal.inner),
         None => command::Streams::of(order, &streams)?,
     };
+    let (questions, questions_end) = wire::channel().map_err(step("make a channel"))?;
     match os::clone_process(UnshareFlags::empty()).map_err(step("start a process"))? {
         None => {
-            let report = place.become_command(order, &streams, filter);
+            let is_asked = filter.command != filter.init;
+            let ask = is_asked.then_some(&questions_end);
+            let report = place.become_command(order, &streams, (&filter.command, ask));
             let _nobody_listens = std::fs::File::from(errors_end).write_all(&report.to_bytes());
             Ok(Begun::Copy)
         }
         Some(command) => {
-            drop(errors_end);
+            drop((errors_end, questions_end));
             let mut report = Vec::new();
             std::fs::File::from(errors).read_to_end(&mut report).map_err(step("watch the command start"))?;
             if !report.is_empty() {
                 return Err(Report::from_bytes(&report).unwrap_or(Report::Spawn(libc::EIO)));
             }
-            disarm(filter).map_err(step("give up what is not needed any more"))?;
-            Ok(Begun::Started { command, terminal, made: targets.into_made(), wakeup })
+            let questions = wire::next_answer(&questions).map_err(step("listen to the command"))?;
+            let questions = questions.and_then(|(_, descriptors)| descriptors.into_iter().next());
+            disarm(order, filter).map_err(step("give up what is not needed any more"))?;
+            let ears = Ears { wakeup, questions };
+            Ok(Begun::Started { command, terminal, made: targets.into_made(), ears })
         }
     }
 }
@@ -167,26 +195,35 @@ fn enter_groups(groups: Vec<OwnedFd>) -> io::Result<()> {
 /// Gives up all that process 1 does not need any more: it only waits, and passes signals on. It holds nothing of the host
 /// by now, and may do no more than the command: whoever gets hold of it, as by a right to trace that was asked for, has
 /// won nothing.
-fn disarm(filter: &[Instruction]) -> io::Result<()> {
-    command::set_capabilities(Capabilities::from_kernel(CapabilitySet::KILL))?;
+fn disarm(order: &CommandOrder, filter: &Filter) -> io::Result<()> {
+    let kept = match (order.owners, order.container.lost_owners) {
+        (Owners::One, LostOwners::Recorded) => order.container.capabilities,
+        _ => Capabilities::from_kernel(CapabilitySet::KILL),
+    };
+    command::set_capabilities(kept)?;
     rustix::thread::set_no_new_privs(true)?;
-    os::filter_calls(filter)
+    os::filter_calls(&filter.init)
 }
 
 /// Waits for the end of `command`, reaps what was left to this process, and passes signals on. `None` when there is
 /// nobody any more who wants to know.
-fn attend(command: Pid, channel: &OwnedFd, wakeup: &OwnedFd) -> Option<ExitStatus> {
+fn attend(command: Pid, channel: &OwnedFd, ears: &Ears) -> Option<ExitStatus> {
     loop {
-        let mut fds = [PollFd::new(wakeup, PollFlags::IN), PollFd::new(channel, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&ears.wakeup, PollFlags::IN), PollFd::new(channel, PollFlags::IN)];
+        fds.extend(ears.questions.as_ref().map(|questions| PollFd::new(questions, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return None,
         }
-        let told = !fds[1].revents().is_empty();
-        if let Some(status) = reap(command, wakeup) {
+        let is_told = !fds[1].revents().is_empty();
+        let is_asked = fds.get(2).is_some_and(|fd| fd.revents().contains(PollFlags::IN));
+        if let Some(status) = reap(command, &ears.wakeup) {
             return Some(status);
         }
-        if told {
+        if let Some(questions) = ears.questions.as_ref().filter(|_| is_asked) {
+            owners::answer(questions);
+        }
+        if is_told {
             pass_on(command, channel)?;
         }
     }
