@@ -8,7 +8,7 @@ use std::path::Path;
 use hwb_ident::{GuestPath, HostPath, ImagePlatform};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
-    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, MissingCwd, Place,
+    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LostOwners, MissingCwd, Place,
     ProcessLimit, Root, RootAccess, Streams,
 };
 use hwb_sandbox::signals::Relay;
@@ -244,6 +244,8 @@ impl Run<'_> {
             limits: *limits,
             process_limits: process_limits.clone(),
             shared_memory: SHARED_MEMORY,
+            // Nothing of it outlives the run.
+            lost_owners: LostOwners::Forgotten,
         }
     }
 

@@ -80,18 +80,19 @@ fn environment(ambient: &Ambient, arguments: &RunArguments) -> Result<Vec<(Strin
 }
 
 fn container(ambient: &Ambient, arguments: &RunArguments) -> ContainerChoices {
+    let network = match arguments.network {
+        RunNetwork::Host => Network::Host,
+        RunNetwork::None => Network::Denied,
+        RunNetwork::Isolated => Network::Isolated,
+    };
     let typed = arguments.volume.iter().chain(&arguments.mount).chain(&arguments.tmpfs);
     ContainerChoices {
         hostname: arguments.hostname.clone(),
-        network: match arguments.network {
-            RunNetwork::Host => Network::Host,
-            RunNetwork::None => Network::Denied,
-            RunNetwork::Isolated => Network::Isolated,
-        },
+        network,
         hosts: arguments.add_host.iter().map(|host| (host.name.clone(), host.address.to_string())).collect(),
         places: typed.map(|place| stand(ambient, place)).collect(),
         root_access: if arguments.read_only { RootAccess::ReadOnly } else { RootAccess::ReadWrite },
-        capabilities: capabilities(arguments),
+        capabilities: capabilities(arguments, network),
         limits: Limits {
             memory: arguments.memory,
             cpu_thousandths: arguments.cpus,
@@ -114,8 +115,8 @@ fn stand(ambient: &Ambient, place: &Place) -> image::Place {
     }
 }
 
-/// Docker's, and what was asked for on top; what is dropped wins unless it was asked for by name.
-fn capabilities(arguments: &RunArguments) -> Capabilities {
+/// What is usual, and what was asked for on top; what is dropped goes unless it was asked for by name.
+fn capabilities(arguments: &RunArguments, network: Network) -> Capabilities {
     use crate::arguments::Cap;
     let named = |caps: &[Cap]| caps.iter().filter_map(Cap::named).collect::<Vec<_>>();
     let has_all = |caps: &[Cap]| caps.contains(&Cap::All);
@@ -124,7 +125,7 @@ fn capabilities(arguments: &RunArguments) -> Capabilities {
     } else if has_all(&arguments.cap_add) {
         Capabilities::ALL
     } else {
-        Capabilities::DOCKER
+        Capabilities::usual(network)
     };
     let dropped = named(&arguments.cap_drop).into_iter().fold(base, Capabilities::without);
     named(&arguments.cap_add).into_iter().fold(dropped, Capabilities::with)
