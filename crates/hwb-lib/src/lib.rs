@@ -9,12 +9,14 @@
 //! - [`verify`]: builds again, and compares.
 //! - [`audit`]: how portable native code is; [`repair`]: wheels that bring along what they need.
 //! - [`image`]: container images.
+//! - [`doctor`]: what this machine can do.
 //! - [`event`]: what is said while it goes on; [`error`]: what went wrong, of which kind, and what to try.
 
 pub mod ambient;
 pub mod audit;
 pub mod build;
 pub mod cache;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod history;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::audit::{AuditOutcome, PolicyEntry};
 use crate::build::{ArtifactReport, BuildReport, PlanReport};
 use crate::cache::{CacheDirectory, CacheUsage, Removed};
+use crate::doctor::Finding;
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
 use crate::image::{ImageDetails, ImageReport, StepReport};
@@ -58,13 +59,14 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 19] = [
+const DOCUMENTS: [Document; 20] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
     ("cache-dir", || schema_for!(CacheDirectory)),
     ("cache-du", || schema_for!(CacheUsage)),
     ("config", || schema_for!(Vec<Setting>)),
+    ("doctor", || schema_for!(Vec<Finding>)),
     ("error", || schema_for!(ErrorDocument)),
     ("history", || schema_for!(Vec<Record>)),
     ("image-history", || schema_for!(Vec<StepReport>)),

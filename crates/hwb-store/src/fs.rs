@@ -209,6 +209,16 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<(), TreeError> {
     transfer::run(&Transfer::verbatim(from, to), &mut transfer::Everything).map(drop)
 }
 
+/// How many bytes an ordinary user may still write to the file system of `path`.
+///
+/// # Errors
+///
+/// If it cannot be asked.
+pub fn free_space(path: &Path) -> Result<u64, FsError> {
+    let stat = rustix::fs::statvfs(path).map_err(FsError::open(path))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Removes `path` and everything below it, directories that nobody may write to included; links are removed, never
 /// followed, and what is mounted below is not entered. It is fine if nothing is there.
 ///

@@ -40,6 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
         Some(Command::Policies) => commands::policies::run(&context),
         Some(Command::Image(command)) => commands::image::run(&context, &command),
         Some(Command::Python(command)) => commands::python::run(&context, &command),
+        Some(Command::Doctor) => commands::doctor::run(&context),
         Some(Command::Config(command)) => commands::config::run(&context, command),
         Some(Command::History(arguments)) => commands::history::run(&context, &arguments),
         Some(Command::Cache(command)) => commands::cache::run(&context, &command),

@@ -86,6 +86,8 @@ pub(crate) enum Command {
     /// Show the Python interpreters of this machine
     #[command(subcommand)]
     Python(PythonCommand),
+    /// Show what this machine can do, and what would mend what it cannot
+    Doctor,
     /// Show the settings that hold here
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -134,6 +134,7 @@ fn help_fits_a_screen() {
       policies     List the platform tags that wheels are audited for
       image        Fetch, show and run container images
       python       Show the Python interpreters of this machine
+      doctor       Show what this machine can do, and what would mend what it cannot
       config       Show the settings that hold here
       history      Show earlier builds
       cache        Show or clear the cache
@@ -253,4 +254,16 @@ fn interpreters_are_listed() {
     assert!(found, "{listed}");
     let rows = context.run(["python", "list"]).success().stdout.lines().count();
     assert_eq!(rows, interpreters.len());
+}
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let findings = context().run(["doctor", "--json"]).success().json();
+    let areas = findings.as_array().unwrap().iter().map(|finding| finding["area"].as_str().unwrap());
+    let areas = areas.collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(areas.into_iter().collect::<Vec<_>>(), ["builds", "containers", "emulation", "store"]);
+    // Where nothing is in the way, nothing is to be mended.
+    let is_odd = |finding: &&Value| finding["state"] == "ready" && !finding["mend"].is_null();
+    assert_eq!(findings.as_array().unwrap().iter().find(is_odd), None);
+    assert!(context().run(["doctor"]).success().stdout.starts_with("Builds\n"));
 }

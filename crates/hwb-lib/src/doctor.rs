@@ -1,0 +1,203 @@
+//! `hwb doctor`: what this machine can do, what is missing, and what would mend it.
+
+use std::path::{Path, PathBuf};
+
+use hwb_sandbox::container::{Ids, IdsAnswer, IdsError, Person, available};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::ambient::Ambient;
+use crate::error::Error;
+use crate::python;
+use crate::settings::Settings;
+
+/// Below this much a build of any size fails.
+const LITTLE: u64 = 1 << 30;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// For what it is needed.
+    pub area: Area,
+    /// What was looked at.
+    pub what: String,
+    /// Whether it is there.
+    pub state: State,
+    /// What was found.
+    pub detail: String,
+    /// What would mend it: a command, where there is one.
+    pub mend: Option<String>,
+}
+
+/// What something is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Area {
+    /// Builds of wheels and sdists.
+    Builds,
+    /// Containers.
+    Containers,
+    /// Images for other processors.
+    Emulation,
+    /// The cache.
+    Store,
+}
+
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is.
+    Ready,
+    /// It is not, and something is worse or impossible without it.
+    Missing,
+    /// It is not, and few miss it.
+    Optional,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+///
+/// If interpreters cannot be looked for.
+pub fn examine(settings: &Settings, ambient: &Ambient) -> Result<Vec<Finding>, Error> {
+    let mut findings = builds(settings, ambient)?;
+    findings.extend(containers(ambient));
+    findings.push(control_groups());
+    findings.extend(helpers(ambient));
+    findings.extend(emulators());
+    findings.push(disk(settings));
+    Ok(findings)
+}
+
+fn builds(settings: &Settings, ambient: &Ambient) -> Result<Vec<Finding>, Error> {
+    let interpreters = python::list(settings)?;
+    let versions: Vec<&str> = interpreters.iter().map(|interpreter| interpreter.version.as_str()).collect();
+    let mut findings = vec![Finding {
+        area: Area::Builds,
+        what: "interpreters".to_owned(),
+        state: if versions.is_empty() { State::Missing } else { State::Ready },
+        detail: if versions.is_empty() { "none found".to_owned() } else { versions.join(", ") },
+        mend: versions
+            .is_empty()
+            .then(|| "install Python 3.9 or newer (Debian: apt install python3)".to_owned()),
+    }];
+    let compilers = [
+        ("C compiler", "cc", "apt install gcc python3-dev"),
+        ("C++ compiler", "c++", "apt install g++"),
+        ("Rust", "cargo", "see rustup.rs"),
+        ("git", "git", "apt install git"),
+    ];
+    findings.extend(compilers.map(|(what, name, mend)| {
+        let mend = if mend.starts_with("apt") { format!("Debian: {mend}") } else { mend.to_owned() };
+        on_path(ambient, (Area::Builds, State::Optional), (what, name, mend))
+    }));
+    Ok(findings)
+}
+
+fn containers(ambient: &Ambient) -> Vec<Finding> {
+    let answers = available(&ambient.executable, &Person::current());
+    let best = answers.iter().position(|answer| answer.result.is_ok());
+    let finding = |(number, IdsAnswer { ids, result }): (usize, &IdsAnswer)| Finding {
+        area: Area::Containers,
+        what: match ids {
+            Ids::Same => "containers with the host's ids",
+            Ids::Ranges { .. } => "containers with ranges of ids",
+            Ids::Single => "containers with one id",
+        }
+        .to_owned(),
+        state: match result {
+            Ok(()) => State::Ready,
+            // What is better is there.
+            Err(_) if best.is_some_and(|best| best < number) => State::Optional,
+            Err(IdsError::NotRoot) => State::Optional,
+            Err(_) => State::Missing,
+        },
+        detail: match result {
+            Ok(()) if best == Some(number) => "what `hwb image run` takes".to_owned(),
+            Ok(()) => "would work".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        mend: result.as_ref().err().and_then(IdsError::hint),
+    };
+    answers.iter().enumerate().map(finding).collect()
+}
+
+/// Whether limits can be set.
+fn control_groups() -> Finding {
+    let is_there = |path: &str| Path::new(path).exists();
+    let (detail, state) = if is_there("/sys/fs/cgroup/cgroup.controllers") {
+        ("version 2; limits need a delegated group", State::Ready)
+    } else if is_there("/sys/fs/cgroup/memory") {
+        ("version 1; limits need root", State::Ready)
+    } else {
+        ("none mounted: --memory, --cpus and --pids-limit are refused", State::Optional)
+    };
+    let what = "control groups".to_owned();
+    Finding { area: Area::Containers, what, state, detail: detail.to_owned(), mend: None }
+}
+
+/// Programs beside hwb.
+fn helpers(ambient: &Ambient) -> Vec<Finding> {
+    let programs = [
+        ("map ids of ranges", "newuidmap", "Debian: apt install uidmap"),
+        ("Docker", "docker", "not needed: hwb runs images itself"),
+        ("Podman", "podman", "not needed: hwb runs images itself"),
+    ];
+    let found = programs.map(|(what, name, mend)| {
+        on_path(ambient, (Area::Containers, State::Optional), (what, name, mend.to_owned()))
+    });
+    found.into()
+}
+
+/// What the kernel runs for other processors.
+fn emulators() -> Vec<Finding> {
+    let folder = Path::new("/proc/sys/fs/binfmt_misc");
+    let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok()?.strip_prefix("qemu-").map(str::to_owned))
+        .collect();
+    names.sort();
+    vec![Finding {
+        area: Area::Emulation,
+        what: "emulators".to_owned(),
+        state: if names.is_empty() { State::Optional } else { State::Ready },
+        detail: if names.is_empty() { "none registered".to_owned() } else { names.join(", ") },
+        mend: names.is_empty().then(|| "Debian: apt install qemu-user-static".to_owned()),
+    }]
+}
+
+fn disk(settings: &Settings) -> Finding {
+    let what = "room for the cache".to_owned();
+    let place = existing(&settings.cache_dir);
+    let (state, detail) = match hwb_store::fs::free_space(&place) {
+        Ok(free) if free < LITTLE => (State::Missing, format!("{} MiB in {}", free >> 20, place.display())),
+        Ok(free) => (State::Ready, format!("{} GiB in {}", free >> 30, place.display())),
+        Err(error) => (State::Missing, error.to_string()),
+    };
+    let mend =
+        (state == State::Missing).then(|| "`hwb cache clean`, or another place with --cache-dir".to_owned());
+    Finding { area: Area::Store, what, state, detail, mend }
+}
+
+/// The nearest directory above that is there.
+fn existing(path: &Path) -> PathBuf {
+    path.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// A program that is looked for; `state` is that of a missing one.
+fn on_path(
+    ambient: &Ambient,
+    (area, state): (Area, State),
+    (what, name, mend): (&str, &str, String),
+) -> Finding {
+    let folders = ambient.var("PATH").unwrap_or_default().split(':').map(Path::new);
+    let found = folders.map(|folder| folder.join(name)).find(|place| place.is_file());
+    let what = format!("{what} ({name})");
+    match found {
+        Some(place) => {
+            Finding { area, what, state: State::Ready, detail: place.display().to_string(), mend: None }
+        }
+        None => Finding { area, what, state, detail: "not on the PATH".to_owned(), mend: Some(mend) },
+    }
+}
