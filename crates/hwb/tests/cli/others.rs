@@ -263,7 +263,7 @@ fn the_doctor_looks_at_everything() {
     let areas = areas.collect::<std::collections::BTreeSet<_>>();
     assert_eq!(areas.into_iter().collect::<Vec<_>>(), ["builds", "containers", "emulation", "store"]);
     // Where nothing is in the way, nothing is to be mended.
-    let is_odd = |finding: &&Value| finding["state"] == "ready" && !finding["mend"].is_null();
+    let is_odd = |finding: &&serde_json::Value| finding["state"] == "ready" && !finding["mend"].is_null();
     assert_eq!(findings.as_array().unwrap().iter().find(is_odd), None);
     assert!(context().run(["doctor"]).success().stdout.starts_with("Builds\n"));
 }
