@@ -89,6 +89,13 @@ pub enum Event {
         /// How many bytes it has.
         bytes: u64,
     },
+    /// Something was sent to where it was not.
+    Sent {
+        /// What, for people.
+        what: String,
+        /// How many bytes it has.
+        bytes: u64,
+    },
     /// Something worth knowing that changes nothing.
     Note {
         /// For people.

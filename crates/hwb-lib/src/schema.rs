@@ -9,7 +9,7 @@ use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::doctor::Finding;
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
-use crate::image::{ImageDetails, ImageReport, StepReport};
+use crate::image::{ImageDetails, ImageReport, LoginReport, LogoutReport, PushReport, StepReport};
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
 use crate::repair::RepairOutcome;
@@ -59,7 +59,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 20] = [
+const DOCUMENTS: [Document; 23] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -71,8 +71,11 @@ const DOCUMENTS: [Document; 20] = [
     ("history", || schema_for!(Vec<Record>)),
     ("image-history", || schema_for!(Vec<StepReport>)),
     ("image-inspect", || schema_for!(ImageDetails)),
+    ("image-login", || schema_for!(LoginReport)),
+    ("image-logout", || schema_for!(LogoutReport)),
     ("image-ls", || schema_for!(Vec<ImageReport>)),
     ("image-pull", || schema_for!(Vec<ImageReport>)),
+    ("image-push", || schema_for!(Vec<PushReport>)),
     ("image-rm", || schema_for!(Vec<String>)),
     ("inspect", || schema_for!(InspectReport)),
     ("plan", || schema_for!(PlanReport)),

@@ -119,6 +119,7 @@ impl CommandContext {
             context: self,
             arguments: arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect(),
             folder: self.work(),
+            input: None,
             environment: self.environment.clone(),
         }
     }
@@ -160,6 +161,7 @@ pub struct Invocation<'context> {
     context: &'context CommandContext,
     arguments: Vec<OsString>,
     folder: PathBuf,
+    input: Option<PathBuf>,
     environment: BTreeMap<OsString, OsString>,
 }
 
@@ -178,6 +180,13 @@ impl Invocation<'_> {
         self
     }
 
+    /// Gives it a file for its standard input.
+    #[must_use]
+    pub fn input(mut self, file: impl Into<PathBuf>) -> Self {
+        self.input = Some(file.into());
+        self
+    }
+
     /// Sets a variable for this command.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
@@ -186,12 +195,14 @@ impl Invocation<'_> {
     }
 
     /// The command as the standard library has it, for tests that end it or talk to it. Its standard streams are pipes
-    /// but for the input, which is empty.
+    /// but for the input, which is empty or a file.
     #[expect(clippy::disallowed_methods, reason = "the command line is what is tested")]
     pub fn prepare(&self) -> Command {
         let mut command = Command::new(&self.context.program);
         command.args(&self.arguments).current_dir(&self.folder).env_clear().envs(&self.environment);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let open = |path: &PathBuf| fs_err::File::open(path).expect("the input of a test is there");
+        let input = self.input.as_ref().map_or_else(Stdio::null, |path| open(path).into_parts().0.into());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

@@ -38,7 +38,7 @@ fn run(cli: Cli) -> Result<ExitCode, hwb_lib::Error> {
         Some(Command::Audit(arguments)) => commands::audit::run(&context, &arguments),
         Some(Command::Repair(arguments)) => commands::repair::run(&context, &arguments),
         Some(Command::Policies) => commands::policies::run(&context),
-        Some(Command::Image(command)) => commands::image::run(&context, &command),
+        Some(Command::Image(command)) => commands::image::run(&context, command),
         Some(Command::Python(command)) => commands::python::run(&context, &command),
         Some(Command::Doctor) => commands::doctor::run(&context),
         Some(Command::Config(command)) => commands::config::run(&context, command),

@@ -105,6 +105,14 @@ impl Catalogue<'_> {
         }
     }
 
+    /// The images of a name, one for each platform, by platform.
+    pub(crate) fn named(&self, name: &ImageReference) -> Result<Vec<Image>, Error> {
+        let mut images: Vec<Image> = self.all()?.into_iter().filter(|image| is_named(image, name)).collect();
+        images.sort_by_key(|image| image.platform.to_string());
+        images.dedup_by(|one, other| one.platform == other.platform);
+        Ok(images)
+    }
+
     /// The image that a manifest describes; `None` if a part of the description is not in the store.
     pub(crate) fn read(
         &self,
@@ -134,7 +142,8 @@ impl Catalogue<'_> {
         Ok(self.store.records(AREA)?.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    fn document(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+    /// The bytes of a manifest or a config; `None` if they are not in the store.
+    pub(crate) fn document(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
         let Some(mut file) = self.store.open_blob(&digest)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let fault = |source| Error::new(ErrorKind::Machine, ImageFault::Read { digest, source });

@@ -1,7 +1,7 @@
 //! `hwb image`: container images, pulled, run, changed and pushed without a daemon.
 //!
 //! - [`catalogue`]: which images the store has, and what they are called.
-//! - [`pull`]: from a registry into the store.
+//! - [`pull`]: from a registry into the store; [`push`]: the other way. [`login`] is who is known there.
 //! - [`run`]: a command in an image. [`account`] is who it runs as.
 //! - [`report`]: what is said of an image.
 
@@ -10,7 +10,11 @@ mod catalogue;
 mod command;
 mod engine;
 mod layers;
+mod choice;
+mod login;
+mod parallel;
 mod pull;
+mod push;
 mod registry;
 mod report;
 mod run;
@@ -21,6 +25,7 @@ use hwb_ident::image::ParseImageReferenceError;
 use hwb_ident::platform::ParseImagePlatformError;
 use hwb_ident::{Digest, ImagePlatform, ImageReference};
 use hwb_net::registry::ParsePlaceError;
+pub use hwb_net::registry::Secret;
 use hwb_oci::ParseError;
 use hwb_sandbox::container::IdsError;
 pub use hwb_sandbox::container::{
@@ -36,7 +41,10 @@ use self::account::AccountError;
 use self::catalogue::{Catalogue, Image};
 pub use self::command::{CommandChoices, read_variables};
 pub(crate) use self::engine::WORK;
+pub use self::choice::Platforms;
+pub use self::login::{LoginReport, LoginRequest, LogoutReport, login, logout};
 pub use self::pull::{PullRequest, pull};
+pub use self::push::{BlobReport, BlobResult, PushReport, PushRequest, push};
 pub use self::report::{ImageDetails, ImageReport, LayerReport, StepReport};
 pub use self::run::{ContainerChoices, PullPolicy, RunEnd, RunRequest, Streaming, run};
 use crate::cache;
@@ -83,6 +91,14 @@ enum ImageFault {
     Streams(#[source] std::io::Error),
     #[error("failed to start `{program}`")]
     NotStarted { program: String, source: std::io::Error },
+    #[error("the image {name} lacks {digest} in the store")]
+    Lacking { name: String, digest: Digest },
+    #[error("`{name}` names another image by its digest than {digest}, which is to be pushed")]
+    Pinned { name: String, digest: Digest },
+    #[error("`{0}` is not a user name that can be sent")]
+    User(String),
+    #[error("the password is empty")]
+    Password,
     #[error("failed to read {digest} from the store")]
     Read { digest: Digest, source: std::io::Error },
 }

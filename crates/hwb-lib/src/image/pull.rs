@@ -1,8 +1,6 @@
 //! From a registry into the store.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
 use hwb_ident::{ImagePlatform, ImageReference};
 use hwb_net::registry::{Registry, RegistryEvent, RemoteImage};
@@ -11,15 +9,12 @@ use hwb_sandbox::Cancel;
 use hwb_store::Store;
 
 use super::catalogue::{Catalogue, Image};
-use super::{ImageFault, ImageReport, reference, registry, wanted};
+use super::{ImageFault, ImageReport, parallel, reference, registry, wanted};
 use crate::ambient::Ambient;
 use crate::cache;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventSink};
 use crate::settings::Settings;
-
-/// So many layers come at once.
-const AT_ONCE: usize = 4;
 
 /// What is to be pulled.
 #[derive(Debug, Clone)]
@@ -78,7 +73,7 @@ impl<'a> Puller<'a> {
         let remote = self.registry.image(name, wanted).map_err(registry::failed)?;
         let absent: Vec<&Descriptor> =
             remote.manifest.layers.iter().filter(|layer| !self.store.has_blob(&layer.digest)).collect();
-        self.layers(name, &absent, events)?;
+        parallel::each(&absent, |layer| self.layer(name, layer, events))?;
         let RemoteImage { descriptor, manifest_bytes, config_bytes, .. } = remote;
         for mut bytes in [manifest_bytes.as_slice(), config_bytes.as_slice()] {
             self.store.put_blob(&mut bytes)?;
@@ -89,32 +84,6 @@ impl<'a> Puller<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Machine, ImageFault::Vanished(name.to_string())))?;
         catalogue.name(name, &image)?;
         Ok(image)
-    }
-
-    /// Brings layers, several at once. The first failure is told, and no further layer is begun after it.
-    fn layers(
-        &self,
-        name: &ImageReference,
-        layers: &[&Descriptor],
-        events: EventSink<'_>,
-    ) -> Result<(), Error> {
-        let (waiting, failure) = (Mutex::new(layers.iter()), Mutex::new(None));
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || {
-            while let Some(layer) = next() {
-                if let Err(error) = self.layer(name, layer, events) {
-                    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = [].iter();
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..AT_ONCE.min(layers.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     fn layer(&self, name: &ImageReference, layer: &Descriptor, events: EventSink<'_>) -> Result<(), Error> {

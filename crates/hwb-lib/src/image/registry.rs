@@ -40,16 +40,17 @@ pub(super) fn open(
     Registry::open(registry_settings(settings, ambient)?, cancel, events).map_err(failed)
 }
 
-/// Of which kind a failure is.
+/// Of which kind a failure is, and what may help.
 pub(super) fn failed(error: RegistryError) -> Error {
-    let kind = match (&error, error.failure()) {
-        (_, Failure::Cancelled) => ErrorKind::Interrupted,
-        (RegistryError::Setup(_), _) => ErrorKind::Machine,
+    let kind = match error.failure() {
+        Failure::Cancelled => ErrorKind::Interrupted,
+        Failure::Place(_) => ErrorKind::Usage,
+        Failure::Credentials(_) => ErrorKind::Configuration,
+        Failure::Client { .. } | Failure::Write(_) | Failure::Read(_) => ErrorKind::Machine,
         _ => ErrorKind::Resolution,
     };
     let hint = error.hint();
-    let error = Error::new(kind, error);
-    hint.into_iter().fold(error, Error::hint)
+    hint.into_iter().fold(Error::new(kind, error), Error::hint)
 }
 
 fn registry_settings(settings: &Settings, ambient: &Ambient) -> Result<RegistrySettings, Error> {

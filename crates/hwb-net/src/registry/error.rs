@@ -35,6 +35,14 @@ pub enum RegistryError {
         /// Why.
         source: Box<Failure>,
     },
+    /// Credentials cannot be forgotten.
+    #[error("failed to log out of `{registry}`")]
+    Logout {
+        /// The registry.
+        registry: String,
+        /// Why.
+        source: Box<Failure>,
+    },
     /// A user name and a password were not accepted, or could not be tried.
     #[error("failed to log in to `{registry}`")]
     Login {
@@ -271,7 +279,8 @@ impl RegistryError {
             Self::Setup(source)
             | Self::Pull { source, .. }
             | Self::Push { source, .. }
-            | Self::Login { source, .. } => source,
+            | Self::Login { source, .. }
+            | Self::Logout { source, .. } => source,
         }
     }
 

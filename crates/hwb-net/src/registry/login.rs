@@ -33,20 +33,26 @@ impl Registry {
             self.wire.block_on(self.persist(async || self.enter(host, login).await))?;
             Ok(self.settings.credentials.store(file, &name, login, self.wire.cancel())?)
         };
-        attempt().map_err(failed(registry))
+        attempt().map_err(|failure: Failure| RegistryError::Login {
+            registry: registry.to_owned(),
+            source: failure.into(),
+        })
     }
 
     /// Forgets the credentials of a registry, wherever they are. Says where some were.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Login`] if a file or a helper fails.
+    /// [`RegistryError::Logout`] if a file or a helper fails.
     pub fn logout(&self, registry: &str) -> Result<Vec<CredentialOrigin>, RegistryError> {
         let attempt = || {
             let name = place(&normal(registry))?;
             Ok(self.settings.credentials.erase(&name, self.wire.cancel())?)
         };
-        attempt().map_err(failed(registry))
+        attempt().map_err(|failure: Failure| RegistryError::Logout {
+            registry: registry.to_owned(),
+            source: failure.into(),
+        })
     }
 
     async fn enter(&self, host: &str, login: &Login) -> Result<(), Failure> {
@@ -56,9 +62,4 @@ impl Registry {
         let answered = contact.ask(&Ask::new(Method::GET, contact.root())).await?;
         answered.expect(&[StatusCode::OK]).await.map(drop)
     }
-}
-
-fn failed(registry: &str) -> impl FnOnce(Failure) -> RegistryError {
-    let registry = registry.to_owned();
-    move |failure| RegistryError::Login { registry, source: failure.into() }
 }

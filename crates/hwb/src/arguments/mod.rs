@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::build::{BuildArguments, VerifyArguments};
 pub(crate) use self::image::{
-    Cap, ImageCommand, ListArguments, Place, Pull, PullArguments, RemoveArguments, RunArguments, RunNetwork,
-    ShowArguments, TagArguments,
+    Cap, ImageCommand, ListArguments, LoginArguments, LogoutArguments, Place, Pull, PullArguments, PushArguments,
+    RemoveArguments, RunArguments, RunNetwork, ShowArguments, TagArguments,
 };
 pub(crate) use self::index::IndexArguments;
 

@@ -76,7 +76,7 @@ impl Live {
         match event {
             // The next tick shows it: a backend may print thousands of lines in a second.
             Event::Log { cell, line } => screen.log(*cell, line),
-            Event::Fetched { what, bytes } => {
+            Event::Fetched { what, bytes } | Event::Sent { what, bytes } => {
                 screen.draw(&format!("  {} {DIM}{}{DIM:#}\n", text::row(what), text::size(*bytes)));
             }
             Event::Note { message } => {
@@ -137,7 +137,11 @@ impl Screen {
             Event::Finished { cell, outcome: _ } => {
                 self.builds.remove(cell);
             }
-            Event::Log { .. } | Event::Fetched { .. } | Event::Note { .. } | Event::Warning { .. } => {}
+            Event::Log { .. }
+            | Event::Fetched { .. }
+            | Event::Sent { .. }
+            | Event::Note { .. }
+            | Event::Warning { .. } => {}
         }
     }
 

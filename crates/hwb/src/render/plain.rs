@@ -54,7 +54,7 @@ impl Plain {
                 let prefix = self.prefix(*cell).unwrap_or_default();
                 Some(format!("    {DIM}{prefix}{DIM:#}{}", text::row(line)))
             }
-            Event::Fetched { what, bytes } => {
+            Event::Fetched { what, bytes } | Event::Sent { what, bytes } => {
                 Some(format!("  {} {DIM}{}{DIM:#}", text::row(what), text::size(*bytes)))
             }
             Event::Note { message } => Some(format!("{NOTE}note:{NOTE:#} {}", text::visible(message))),

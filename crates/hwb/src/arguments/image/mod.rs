@@ -1,12 +1,14 @@
 //! `hwb image`
 
 mod place;
+mod registry;
 mod right;
 mod run;
 
 use clap::{Args, Subcommand};
 
 pub(crate) use self::place::Place;
+pub(crate) use self::registry::{LoginArguments, LogoutArguments, PushArguments};
 pub(crate) use self::right::Cap;
 pub(crate) use self::run::{Pull, RunArguments, RunNetwork};
 
@@ -18,6 +20,12 @@ pub(crate) enum ImageCommand {
     /// Run a command in an image
     #[command(after_help = run::EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Send an image to a registry
+    Push(PushArguments),
+    /// Keep a user name and a password for a registry
+    Login(LoginArguments),
+    /// Forget them
+    Logout(LogoutArguments),
     /// List the images in the store
     #[command(visible_alias = "list")]
     Ls(ListArguments),

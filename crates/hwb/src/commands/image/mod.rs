@@ -1,5 +1,6 @@
 //! `hwb image`
 
+mod registry;
 mod run;
 
 use std::process::ExitCode;
@@ -20,15 +21,18 @@ const DIM: Style = Style::new().dimmed();
 const DIGITS: usize = 12;
 
 /// Does something with images.
-pub(crate) fn run(context: &Context, command: &ImageCommand) -> Result<ExitCode, Error> {
+pub(crate) fn run(context: &Context, command: ImageCommand) -> Result<ExitCode, Error> {
     match command {
-        ImageCommand::Pull(arguments) => pull(context, arguments)?,
-        ImageCommand::Run(arguments) => return Ok(run::run(context, arguments)),
-        ImageCommand::Ls(arguments) => list(context, arguments)?,
-        ImageCommand::Inspect(arguments) => inspect(context, arguments)?,
-        ImageCommand::History(arguments) => history(context, arguments)?,
-        ImageCommand::Tag(arguments) => tag(context, arguments)?,
-        ImageCommand::Rm(arguments) => remove(context, arguments)?,
+        ImageCommand::Pull(arguments) => pull(context, &arguments)?,
+        ImageCommand::Push(arguments) => registry::push(context, &arguments)?,
+        ImageCommand::Login(arguments) => registry::login(context, arguments)?,
+        ImageCommand::Logout(arguments) => registry::logout(context, &arguments)?,
+        ImageCommand::Run(arguments) => return Ok(run::run(context, &arguments)),
+        ImageCommand::Ls(arguments) => list(context, &arguments)?,
+        ImageCommand::Inspect(arguments) => inspect(context, &arguments)?,
+        ImageCommand::History(arguments) => history(context, &arguments)?,
+        ImageCommand::Tag(arguments) => tag(context, &arguments)?,
+        ImageCommand::Rm(arguments) => remove(context, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -157,6 +161,14 @@ fn show_all<T: serde::Serialize>(context: &Context, all: &[T], line: impl Fn(&T)
     match context.output() {
         Output::Json => render::print_json(&all),
         Output::Text => render::print(&all.iter().map(line).collect::<String>()),
+    }
+}
+
+/// Lines for people, or one document.
+fn show<T: serde::Serialize>(context: &Context, report: &T, lines: impl Fn(&T) -> String) {
+    match context.output() {
+        Output::Json => render::print_json(report),
+        Output::Text => render::print(&lines(report)),
     }
 }
 

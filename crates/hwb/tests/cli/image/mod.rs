@@ -8,7 +8,7 @@ use hwb_testkit::{CommandContext, Image, Tree};
 use insta::assert_snapshot;
 
 /// A place in which the registry has always the same name.
-fn context(registry: &Registry) -> CommandContext {
+pub(crate) fn context(registry: &Registry) -> CommandContext {
     crate::context().filter(&regex_of(registry), "[REGISTRY]")
 }
 
@@ -16,11 +16,11 @@ fn regex_of(registry: &Registry) -> String {
     registry.address().to_string().replace('.', r"\.")
 }
 
-fn name(registry: &Registry, rest: &str) -> String {
+pub(crate) fn name(registry: &Registry, rest: &str) -> String {
     format!("{}/{rest}", registry.address())
 }
 
-fn base() -> Image {
+pub(crate) fn base() -> Image {
     let layer = Tree::new().file("etc/os-release", "ID=test\n");
     Image::new().layer(&layer).config("Cmd", vec!["sh"]).config("Env", vec!["PATH=/bin", "A=b"])
 }
