@@ -9,7 +9,9 @@ use crate::cache::{CacheDirectory, CacheUsage, Removed};
 use crate::doctor::Finding;
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
-use crate::image::{ImageDetails, ImageReport, LoginReport, LogoutReport, PushReport, StepReport};
+use crate::image::{
+    ExportReport, ImageDetails, ImageReport, LoginReport, LogoutReport, PushReport, StepReport,
+};
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
 use crate::repair::RepairOutcome;
@@ -59,7 +61,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 23] = [
+const DOCUMENTS: [Document; 25] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -69,7 +71,9 @@ const DOCUMENTS: [Document; 23] = [
     ("doctor", || schema_for!(Vec<Finding>)),
     ("error", || schema_for!(ErrorDocument)),
     ("history", || schema_for!(Vec<Record>)),
+    ("image-export", || schema_for!(ExportReport)),
     ("image-history", || schema_for!(Vec<StepReport>)),
+    ("image-import", || schema_for!(Vec<ImageReport>)),
     ("image-inspect", || schema_for!(ImageDetails)),
     ("image-login", || schema_for!(LoginReport)),
     ("image-logout", || schema_for!(LogoutReport)),

@@ -2,15 +2,19 @@
 //!
 //! - [`catalogue`]: which images the store has, and what they are called.
 //! - [`pull`]: from a registry into the store; [`push`]: the other way. [`login`] is who is known there.
+//! - [`import`](mod@import): from files into the store; [`export`](mod@export): the other way.
 //! - [`run`]: a command in an image. [`account`] is who it runs as.
 //! - [`report`]: what is said of an image.
 
 mod account;
 mod catalogue;
+mod choice;
 mod command;
 mod engine;
+mod export;
+mod folder;
+mod import;
 mod layers;
-mod choice;
 mod login;
 mod parallel;
 mod pull;
@@ -39,9 +43,13 @@ use hwb_store::Store;
 
 use self::account::AccountError;
 use self::catalogue::{Catalogue, Image};
+pub use self::choice::Platforms;
 pub use self::command::{CommandChoices, read_variables};
 pub(crate) use self::engine::WORK;
-pub use self::choice::Platforms;
+pub use self::export::{
+    ExportFormat, ExportReport, ExportRequest, ExportTarget, ExportedImage, ParseFormatError, export,
+};
+pub use self::import::{ImportRequest, import};
 pub use self::login::{LoginReport, LoginRequest, LogoutReport, login, logout};
 pub use self::pull::{PullRequest, pull};
 pub use self::push::{BlobReport, BlobResult, PushReport, PushRequest, push};

@@ -13,8 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::build::{BuildArguments, VerifyArguments};
 pub(crate) use self::image::{
-    Cap, ImageCommand, ListArguments, LoginArguments, LogoutArguments, Place, Pull, PullArguments, PushArguments,
-    RemoveArguments, RunArguments, RunNetwork, ShowArguments, TagArguments,
+    Cap, ExportArguments, ImageCommand, ImportArguments, ListArguments, LoginArguments, LogoutArguments,
+    Place, Pull, PullArguments, PushArguments, RemoveArguments, RunArguments, RunNetwork, ShowArguments,
+    TagArguments,
 };
 pub(crate) use self::index::IndexArguments;
 

@@ -4,7 +4,7 @@
 //! - [`backend_inputs`], [`isolation`], [`reproducible`]: what a backend sees, what it cannot reach, and that nothing
 //!   else matters.
 //! - [`failures`], [`several`], [`hostile`], [`cancel`]: what is said, and what is left, when it goes wrong.
-//! - [`image`], [`image_push`]: container images.
+//! - [`image`], [`image_push`], [`image_files`]: container images.
 //! - [`audit`], [`repair`], [`settings`], [`store`], [`others`]: the commands that build nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
@@ -17,6 +17,7 @@ mod cancel;
 mod failures;
 mod hostile;
 mod image;
+mod image_files;
 mod image_push;
 mod isolation;
 mod others;

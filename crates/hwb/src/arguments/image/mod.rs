@@ -1,5 +1,6 @@
 //! `hwb image`
 
+mod files;
 mod place;
 mod registry;
 mod right;
@@ -7,6 +8,7 @@ mod run;
 
 use clap::{Args, Subcommand};
 
+pub(crate) use self::files::{ExportArguments, ImportArguments};
 pub(crate) use self::place::Place;
 pub(crate) use self::registry::{LoginArguments, LogoutArguments, PushArguments};
 pub(crate) use self::right::Cap;
@@ -26,6 +28,10 @@ pub(crate) enum ImageCommand {
     Login(LoginArguments),
     /// Forget them
     Logout(LogoutArguments),
+    /// Bring images out of files into the store
+    Import(ImportArguments),
+    /// Write images into a file or a directory
+    Export(ExportArguments),
     /// List the images in the store
     #[command(visible_alias = "list")]
     Ls(ListArguments),

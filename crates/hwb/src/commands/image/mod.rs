@@ -1,5 +1,6 @@
 //! `hwb image`
 
+mod files;
 mod registry;
 mod run;
 
@@ -27,6 +28,8 @@ pub(crate) fn run(context: &Context, command: ImageCommand) -> Result<ExitCode, 
         ImageCommand::Push(arguments) => registry::push(context, &arguments)?,
         ImageCommand::Login(arguments) => registry::login(context, arguments)?,
         ImageCommand::Logout(arguments) => registry::logout(context, &arguments)?,
+        ImageCommand::Import(arguments) => files::import(context, arguments)?,
+        ImageCommand::Export(arguments) => files::export(context, &arguments)?,
         ImageCommand::Run(arguments) => return Ok(run::run(context, &arguments)),
         ImageCommand::Ls(arguments) => list(context, &arguments)?,
         ImageCommand::Inspect(arguments) => inspect(context, &arguments)?,

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use hwb_lib::image::{self, LoginReport, LoginRequest, LogoutReport, PushReport, Secret};
 use hwb_lib::{Error, ErrorKind};
 
+use super::files::line;
 use super::{Context, show, show_all};
 use crate::arguments::{LoginArguments, LogoutArguments, PushArguments};
 
@@ -28,11 +29,7 @@ pub(super) fn push(context: &Context, arguments: &PushArguments) -> Result<(), E
     let told = |event| progress.show(&event);
     let pushed = image::push(&settings, &context.ambient, &cancel, &arguments.request(), &told)?;
     drop(progress);
-    let line = |PushReport { name, digest, .. }: &PushReport| match name.contains('@') {
-        true => format!("{name}\n"),
-        false => format!("{name}@{digest}\n"),
-    };
-    show_all(context, &pushed, line);
+    show_all(context, &pushed, |PushReport { name, digest, .. }| line(name, digest));
     Ok(())
 }
 
