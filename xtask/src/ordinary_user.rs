@@ -18,10 +18,11 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A test program, and the package it belongs to.
 #[derive(Debug, PartialEq, Eq)]
-struct TestProgram {
+pub(crate) struct TestProgram {
     package: String,
     manifest: PathBuf,
-    executable: PathBuf,
+    /// Its path.
+    pub(crate) executable: PathBuf,
 }
 
 /// Who runs the tests, and where that user may write.
@@ -43,12 +44,23 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Makes an account (needs root).
+    /// Makes an account as the machine makes them (needs root).
     pub(crate) fn create() -> anyhow::Result<Self> {
+        Self::with(&[])
+    }
+
+    /// Makes an account that is given this many ids of its own (needs root).
+    pub(crate) fn with_ids(count: u32) -> anyhow::Result<Self> {
+        let (users, groups) = (format!("SUB_UID_COUNT={count}"), format!("SUB_GID_COUNT={count}"));
+        Self::with(&["--key", &users, "--key", &groups])
+    }
+
+    fn with(options: &[&str]) -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("hwb-user-").tempdir().context("no temporary folder")?;
         let name = format!("hwb-ci-{}", std::process::id());
         capture(
             program("useradd")
+                .args(options)
                 .args(["--no-create-home", "--no-log-init", "--shell", "/bin/sh", "--home-dir"])
                 .arg(home.path())
                 .arg(&name),
@@ -108,7 +120,7 @@ pub(crate) fn inside(workspace: &Workspace, user: &User, packages: &[String]) ->
 }
 
 /// Asks cargo for the test programs of the first tier; they are built where they are not yet.
-fn test_programs(workspace: &Workspace, packages: &[String]) -> anyhow::Result<Vec<TestProgram>> {
+pub(crate) fn test_programs(workspace: &Workspace, packages: &[String]) -> anyhow::Result<Vec<TestProgram>> {
     let arguments = ["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"];
     let mut command = workspace.cargo(arguments);
     match packages {

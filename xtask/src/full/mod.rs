@@ -12,10 +12,12 @@ mod audit;
 mod bench;
 mod concurrency;
 mod corpus;
+mod debian;
 mod edit;
 mod findings;
 mod fuzz;
 mod hostile;
+mod image;
 mod repair;
 mod repro;
 
@@ -36,6 +38,8 @@ pub(crate) enum Part {
     Hostile(Program),
     /// Repairs wheels of the corpus with hwb and with auditwheel, compares them, and runs them elsewhere.
     Repair(RepairOptions),
+    /// Runs commands in images with hwb as root and as ordinary users, and looks at what they can do.
+    Image(Program),
     /// Changes ELF files of other machines and linkers, and runs them.
     Edit,
     /// Runs each fuzz target for a while.
@@ -145,6 +149,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         | Part::Bench(BenchOptions { program, .. })
         | Part::Repair(RepairOptions { program, .. })
         | Part::Concurrency(program)
+        | Part::Image(program)
         | Part::Hostile(program) => program.binary.clone(),
         Part::Edit | Part::Fuzz { seconds: _ } => None,
     };
@@ -156,6 +161,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Concurrency(program) => concurrency::run(workspace, program),
         Part::Repair(options) => repair::run(workspace, &options),
         Part::Hostile(program) => hostile::run(workspace, program),
+        Part::Image(program) => image::run(workspace, program),
         Part::Edit => edit::run(workspace),
         Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
     }?;

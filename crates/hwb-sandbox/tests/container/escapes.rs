@@ -7,7 +7,7 @@ use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{Capabilities, Ids, Place};
 use hwb_sandbox::{Access, Mount, Network};
 
-use crate::fixture::{Fixture, command};
+use crate::fixture::{Fixture, command, word};
 
 /// Who tries.
 #[derive(Clone, Copy)]
@@ -297,6 +297,7 @@ pub(crate) fn lets_nothing_out(fixture: &Fixture) {
             std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or_default())
         );
     }
+    println!("{} ways out tried with {}", ATTEMPTS.len(), word(fixture.holder().ids()));
     shows_nothing(fixture);
     gives_nothing_away_to_tracers(fixture);
     // Raw sockets reach what the container's own network reaches.

@@ -1,20 +1,18 @@
 //! A Debian that has Python and nothing else, and what repaired wheels do in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::super::debian::Debians;
 use super::SCRIPT;
 use crate::corpus::{PYTHON, Row, file_name, files_named};
 use crate::fetch::Index;
 use crate::programs::{capture, program};
 use crate::workspace::Workspace;
-
-/// The release whose Python is [`PYTHON`].
-const RELEASE: &str = "bookworm";
 
 /// Enters the tree `$1` with the folder `$2` on its `/mnt`, without a network, and runs a Python script there.
 /// What is mounted ends with the namespace.
@@ -25,7 +23,7 @@ const ENTER: &str = "mount -t proc proc \"$1/proc\" && mount --bind \"$2\" \"$1/
 /// The tree, and others like it that have what some wheels expect of the system.
 #[derive(Debug)]
 pub(super) struct Tree {
-    trees: PathBuf,
+    debians: Debians,
     /// The wheels that the imports of a project need, by that project's name.
     needed: PathBuf,
     index: Index,
@@ -53,36 +51,19 @@ impl Smoke {
 impl Tree {
     /// Takes trees and what imports need from below the target folder.
     pub(super) fn new(workspace: &Workspace, index: &Index) -> Self {
-        let full = workspace.target.join("full");
-        Self { trees: full.join("debian"), needed: full.join("needed"), index: index.clone() }
+        let needed = workspace.target.join("full/needed");
+        Self { debians: Debians::new(workspace), needed, index: index.clone() }
     }
 
     /// Unpacks wheels by their RECORD side by side, and imports and uses them in one process (needs root).
     pub(super) fn smoke(&self, wheels: &[(&Row, &Path)]) -> anyhow::Result<Smoke> {
         let system = wheels.iter().flat_map(|(row, _)| row.system.iter().map(String::as_str));
-        let root = self.root(&["python3"].into_iter().chain(system).collect())?;
+        let root = self.debians.with(&["python3"].into_iter().chain(system).collect())?;
         let folder = self.folder(wheels)?;
         let mut command = program("unshare");
         command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
         let said = capture(command.arg(root).arg(folder.path()).arg(SCRIPT))?;
         Smoke::said(&said)
-    }
-
-    /// The tree with some packages, which is made once, from where apt takes its packages on this machine.
-    fn root(&self, packages: &BTreeSet<&str>) -> anyhow::Result<PathBuf> {
-        let packages: Vec<&str> = packages.iter().copied().collect();
-        let root = self.trees.join(packages.join("+"));
-        if !root.is_dir() {
-            let partial = root.with_extension("partial");
-            capture(program("rm").args(["-rf", "--one-file-system"]).arg(&partial))?;
-            fs_err::create_dir_all(&self.trees)?;
-            println!("debootstrap {RELEASE} with {}", packages.join(", "));
-            let mut command = program("debootstrap");
-            command.args(["--variant=minbase", &format!("--include={}", packages.join(",")), RELEASE]);
-            capture(command.arg(&partial).arg(mirror()?))?;
-            fs_err::rename(&partial, &root)?;
-        }
-        Ok(root)
     }
 
     /// A folder with the wheels, what they need, and what to do with them.
@@ -118,12 +99,4 @@ impl Tree {
         }
         files_named(&folder, ".whl")
     }
-}
-
-/// Where apt takes its packages from.
-fn mirror() -> anyhow::Result<String> {
-    let ask = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
-    let said = capture(program("apt-get").args(ask).arg(format!("Codename: {RELEASE}")))?;
-    let first = said.lines().next().with_context(|| format!("apt knows no packages of {RELEASE}"))?;
-    Ok(first.to_owned())
 }
