@@ -25,6 +25,12 @@ impl Owner {
         Some(Self { uid: id(uid)?, gid: id(gid)? })
     }
 
+    /// Reads `user:group` in decimal.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let (uid, gid) = std::str::from_utf8(text).ok()?.split_once(':')?;
+        Self::new(uid.parse().ok()?, gid.parse().ok()?)
+    }
+
     pub(crate) fn ids(self) -> (Option<Uid>, Option<Gid>) {
         (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
     }

@@ -37,7 +37,12 @@ pub(super) enum Difference {
 impl View<'_> {
     /// Whether an attribute is part of a layer; one that was called like a mark is, once overlayfs has shown it.
     fn shows(&self, name: &[u8]) -> bool {
-        is_of_a_layer(name) || name.starts_with(self.request.marks.prefix())
+        (is_of_a_layer(name) || name.starts_with(self.request.marks.prefix())) && !self.is_owner(name)
+    }
+
+    /// Whether an attribute says who something belongs to.
+    fn is_owner(&self, name: &[u8]) -> bool {
+        self.request.owner_attribute.as_ref().is_some_and(|attribute| attribute.as_bytes() == name)
     }
 }
 
@@ -57,7 +62,7 @@ pub(super) fn compare(
     (held, stat): (&OwnedFd, Stat),
     found: Option<&Found>,
 ) -> Result<(Present, Difference), DiffError> {
-    let (opaque, mut xattrs) = attributes(view, path, held)?;
+    let Marked { opaque, owner: noted, mut xattrs } = attributes(view, path, held)?;
     let mut was = match found {
         Some(found) => Some(view.lowers.attributes(path, found, view.request.owners)?),
         None => None,
@@ -76,9 +81,10 @@ pub(super) fn compare(
     let unchanged = record.filter(|_| was.as_ref().is_some_and(|was| was.mtime == mtime));
     let recorded = unchanged.into_iter().chain(given).flat_map(|record| record.xattrs.clone());
     xattrs.extend(recorded.filter(|(name, _)| view.shows(name)));
-    let owner = match view.request.owners {
-        Owners::Kept => Owner { uid: stat.st_uid, gid: stat.st_gid },
-        Owners::Recorded => {
+    let owner = match (noted, view.request.owners) {
+        (Some(owner), _) => owner,
+        (None, Owners::Kept) => Owner { uid: stat.st_uid, gid: stat.st_gid },
+        (None, Owners::Recorded) => {
             let given = given.and_then(|record| record.owner);
             given.or(was.as_ref().map(|was| was.owner)).unwrap_or_default()
         }
@@ -93,19 +99,36 @@ pub(super) fn compare(
     Ok((Present { stat, attributes, device, opaque }, difference))
 }
 
-/// The attributes that a layer has of something in the upper directory, and whether it is opaque.
-fn attributes(view: &View<'_>, path: &LayerPath, held: &OwnedFd) -> Result<(Opaque, Xattrs), DiffError> {
-    let mut opaque = Opaque::No;
-    let mut shown = Xattrs::new();
+/// What the attributes of something in the upper directory say.
+#[derive(Debug)]
+struct Marked {
+    opaque: Opaque,
+    /// An owner that it could not be given.
+    owner: Option<Owner>,
+    /// What is part of the layer.
+    xattrs: Xattrs,
+}
+
+fn attributes(view: &View<'_>, path: &LayerPath, held: &OwnedFd) -> Result<Marked, DiffError> {
+    let mut marked = Marked { opaque: Opaque::No, owner: None, xattrs: Xattrs::new() };
     for (name, value) in tree::xattrs(held).map_err(fault(&view.upper, path))? {
         match view.request.marks.unescape(&name) {
+            Some(name) if view.is_owner(&name) => {
+                let owner = Owner::parse(&value).ok_or_else(|| DiffError::Owner {
+                    path: path.clone(),
+                    owner: value.escape_ascii().to_string(),
+                })?;
+                marked.owner = Some(owner);
+            }
             Some(name) if view.shows(&name) => {
-                shown.insert(name, value);
+                marked.xattrs.insert(name, value);
             }
             Some(_) => {}
             // Where there is no overlay, anybody may have written them.
             None if matches!(view.request.upper, Upper::Whole(_)) => {}
-            None if name == view.request.marks.opaque().to_bytes() && value == b"y" => opaque = Opaque::Yes,
+            None if name == view.request.marks.opaque().to_bytes() && value == b"y" => {
+                marked.opaque = Opaque::Yes;
+            }
             None if name.ends_with(b".metacopy") || name.ends_with(b".redirect") => {
                 let mark = String::from_utf8_lossy(&name).into_owned();
                 return Err(DiffError::Mark { path: path.clone(), mark });
@@ -114,7 +137,7 @@ fn attributes(view: &View<'_>, path: &LayerPath, held: &OwnedFd) -> Result<(Opaq
             None => {}
         }
     }
-    Ok((opaque, shown))
+    Ok(marked)
 }
 
 fn difference(

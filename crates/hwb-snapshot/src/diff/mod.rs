@@ -41,6 +41,9 @@ pub struct Diff {
     pub marks: Marks,
     /// A ledger of the owners that the run gave its files, where they could not be given; none if it is not there.
     pub ledger: Option<PathBuf>,
+    /// The attribute in which the run noted, as `user:group` in decimal, an owner that it could not give; it is no part
+    /// of the layer.
+    pub owner_attribute: Option<String>,
     /// Where something was made only to mount something there.
     pub mounts: Vec<LayerPath>,
     /// Nothing in the layer is newer than this.
@@ -95,6 +98,14 @@ pub enum DiffError {
         path: LayerPath,
         /// The mark.
         mark: String,
+    },
+    /// What should say who something belongs to does not.
+    #[error("`{path}` is noted to belong to `{owner}`, which is no owner")]
+    Owner {
+        /// What it is noted of.
+        path: LayerPath,
+        /// What is noted.
+        owner: String,
     },
     /// A layer below cannot be read.
     #[error(transparent)]

@@ -19,6 +19,8 @@ struct Run {
 }
 
 const TIME: u64 = 1_000_000_000;
+/// Where a run notes owners.
+const NOTED: &str = "user.test.owner";
 
 impl Run {
     fn new(layers: &[Layer]) -> Self {
@@ -102,6 +104,7 @@ impl Run {
             owners,
             marks,
             ledger: Some(self.ledger()),
+            owner_attribute: Some(NOTED.to_owned()),
             mounts: self.mounts.clone(),
             newest: self.newest,
         };
@@ -240,6 +243,24 @@ fn owners_come_from_the_tree_or_the_ledgers() {
 }
 
 #[test]
+fn owners_that_could_not_be_given_are_noted_beside_the_files() {
+    let run = Run::new(&[base()]);
+    run.dir("etc", 0o755).file("etc/passwd", "root").file("etc/new", "new").touch("etc", TIME);
+    run.xattr("etc/passwd", NOTED, "7:8").xattr("etc/new", NOTED, "0:4294967294");
+    run.xattr("etc/new", "user.other", "kept");
+    run.check(&[
+        "etc/ 755",
+        "etc/new \"new\" 644 0:4294967294 user.other=kept",
+        "etc/passwd \"root\" 644 7:8",
+    ]);
+    for wrong in ["", "7", "7:8:9", "-1:0", "0:4294967295", "root:root"] {
+        run.xattr("etc/new", NOTED, wrong);
+        let error = run.bytes().unwrap_err().to_string();
+        assert_eq!(error, format!("`etc/new` is noted to belong to `{wrong}`, which is no owner"));
+    }
+}
+
+#[test]
 fn several_names_are_one_file() {
     let run = Run::new(&[base()]);
     run.dir("usr", 0o755).dir("usr/lib", 0o755).file("usr/lib/a", "a");
@@ -344,6 +365,7 @@ fn a_layer_survives_the_way_to_the_disk_and_back() {
         owners,
         marks,
         ledger: Some(first.ledger()),
+        owner_attribute: None,
         mounts: Vec::new(),
         newest: None,
     };
@@ -399,6 +421,7 @@ fn a_copy_is_compared_as_a_whole() {
         owners,
         marks,
         ledger,
+        owner_attribute: None,
         mounts: Vec::new(),
         newest: None,
     };

@@ -147,6 +147,7 @@ fn another_process_takes_and_removes() {
         owners,
         marks,
         ledger: None,
+        owner_attribute: None,
         mounts,
         newest: None,
     };

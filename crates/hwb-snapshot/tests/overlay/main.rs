@@ -71,7 +71,8 @@ fn take(stack: &Stack, upper: PathBuf) -> Vec<u8> {
     let newest = Some(Timestamp::from_seconds(TIME));
     let lowers = stack.snapshots.clone();
     let upper = Upper::Changes(upper);
-    let request = Diff { upper, lowers, owners, marks, ledger: None, mounts: Vec::new(), newest };
+    let mounts = Vec::new();
+    let request = Diff { upper, lowers, owners, marks, ledger: None, owner_attribute: None, mounts, newest };
     diff(&request, Vec::new()).unwrap().0
 }
 
