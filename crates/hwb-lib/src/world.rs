@@ -60,7 +60,7 @@ impl World {
         events: Sender<Event>,
     ) -> Result<Arc<Self>, Error> {
         let store = Store::open(&settings.cache_dir)?;
-        store.sweep()?;
+        store.sweep(None)?;
         let Terms { network, timeout, environments } = terms;
         Ok(Arc::new(Self {
             store,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use hwb_store::store::Usage;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ enum Request {
     Diff(Diff),
     Remove(Remove),
     Clear(PathBuf),
+    Measure(PathBuf),
 }
 
 /// The longest request: some hundreds of layers below, each with its path.
@@ -105,6 +107,10 @@ pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
         }
         Request::Clear(path) => {
             let outcome = hwb_store::fs::remove_tree(&path).map_err(|error| RemoteError::of(&error));
+            pieces.end(&outcome)
+        }
+        Request::Measure(path) => {
+            let outcome = Usage::of(&path).map_err(|error| RemoteError::of(&error));
             pieces.end(&outcome)
         }
     }
@@ -210,6 +216,15 @@ impl Elsewhere<'_> {
     /// What it gives, or if the process fails.
     pub fn remove(&self, request: &Remove) -> Result<(), WorkError> {
         self.ask(&Request::Remove(request.clone()), &mut io::empty(), &mut io::sink())
+    }
+
+    /// Does what [`Usage::of`] does.
+    ///
+    /// # Errors
+    ///
+    /// What it gives, or if the process fails.
+    pub fn measure(&self, path: &Path) -> Result<Usage, WorkError> {
+        self.ask(&Request::Measure(path.to_owned()), &mut io::empty(), &mut io::sink())
     }
 
     fn ask<T: DeserializeOwned>(

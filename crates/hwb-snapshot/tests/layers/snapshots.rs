@@ -158,6 +158,7 @@ fn another_process_takes_and_removes() {
     let absent = Diff { upper: Upper::Changes(folder.path().join("absent")), ..request };
     let error = elsewhere.diff(&absent, &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read `{}`", absent.upper.path().display()));
+    assert_eq!(elsewhere.measure(&upper).unwrap(), hwb_store::store::Usage::of(&upper).unwrap());
     elsewhere.remove(&Remove { path: upper.clone(), trash }).unwrap();
     assert!(!upper.exists());
 }

@@ -549,12 +549,12 @@ mod tests {
     fn is_removed_only_while_nobody_reads_it() {
         let fixture = Fixture::new();
         let mirror = fixture.mirror().unwrap();
-        assert!(fixture.store.usage().unwrap()[AREA].files >= 7);
-        assert_eq!(fixture.store.clean().unwrap().in_use, [AREA]);
+        assert!(fixture.store.usage(None).unwrap()[AREA].files >= 7);
+        assert_eq!(fixture.store.clean(None).unwrap().in_use, [AREA]);
         assert_eq!(tree_digest(mirror.path()).unwrap(), mirror.snapshot().digest);
         drop(mirror);
-        assert!(fixture.store.clean().unwrap().in_use.is_empty());
-        assert!(!fixture.store.usage().unwrap().contains_key(AREA));
+        assert!(fixture.store.clean(None).unwrap().in_use.is_empty());
+        assert!(!fixture.store.usage(None).unwrap().contains_key(AREA));
         drop(fixture.check("after it was removed"));
     }
 

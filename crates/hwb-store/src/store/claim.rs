@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use hwb_ident::Digest;
 
-use super::{Absent, FsError, Lock, Store, StoreError, fs, plain};
+use super::collect::{is_refused, remove};
+use super::{Absent, FsError, Lock, Reach, Store, StoreError, fs, plain};
 
 /// The area of scratch directories.
 pub(super) const SCRATCH: &str = "tmp";
@@ -66,7 +67,7 @@ pub struct Swept {
     /// Directories of dead processes that were removed.
     pub removed: u64,
     /// What could not be removed, for example as it belongs to another user. No reason to fail a build.
-    pub failures: Vec<FsError>,
+    pub failures: Vec<StoreError>,
 }
 
 impl Store {
@@ -95,10 +96,10 @@ impl Store {
     /// # Errors
     ///
     /// If the locks cannot be listed.
-    pub fn sweep(&self) -> Result<Swept, StoreError> {
+    pub fn sweep(&self, reach: Option<&dyn Reach>) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
         for lock_file in self.lock_files()? {
-            match self.sweep_one(&lock_file) {
+            match self.sweep_one(&lock_file, reach) {
                 Ok(true) => swept.removed += 1,
                 Ok(false) => {}
                 Err(error) => swept.failures.push(error),
@@ -114,10 +115,11 @@ impl Store {
         Ok(entries.iter().filter_map(|entry| LockFile::parse(entry.path.to_str()?)).collect())
     }
 
-    fn sweep_one(&self, lock_file: &LockFile) -> Result<bool, FsError> {
+    fn sweep_one(&self, lock_file: &LockFile, reach: Option<&dyn Reach>) -> Result<bool, StoreError> {
         let Some(lock) = Lock::attempt(&lock_file.path(&self.home), Absent::Leave)? else { return Ok(false) };
         let path = lock_file.directory(&self.home);
-        Claim { path, lock: Some(lock) }.release().map(|()| true)
+        remove(&path, reach)?;
+        Claim { path, lock: Some(lock) }.close().map(|()| true)
     }
 
     /// Takes the first number of a place that is free, and makes an empty directory there.
@@ -127,8 +129,12 @@ impl Store {
             let lock_file = LockFile { area: place.area.to_owned(), key: place.key.to_owned(), number };
             if let Some(lock) = Lock::attempt(&lock_file.path(&self.home), Absent::Create)? {
                 let claim = Claim { path: lock_file.directory(&self.home), lock: Some(lock) };
-                claim.make_empty(place.mode)?;
-                return Ok((claim, number));
+                match claim.make_empty(place.mode) {
+                    Ok(()) => return Ok((claim, number)),
+                    // A dead process left files of other ids. A sweep that reaches them removes them.
+                    Err(error) if is_refused(&error) && claim.path.is_dir() => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             number += 1;
         }
@@ -287,9 +293,9 @@ mod tests {
         fs::write_atomic(&dead.path().join("file"), b"").unwrap();
         kill(&mut dead.claim);
         kill(&mut dead_scratch.0);
-        assert_eq!(store.sweep().unwrap().removed, 2);
+        assert_eq!(store.sweep(None).unwrap().removed, 2);
         assert!(!dead.path().exists() && !dead_scratch.path().exists() && living.path().exists());
-        assert_eq!(store.sweep().unwrap().removed, 0);
+        assert_eq!(store.sweep(None).unwrap().removed, 0);
         drop(living);
         for area in ["source", "tmp"] {
             std::fs::remove_dir(store.home.join(area)).unwrap();
@@ -321,7 +327,7 @@ mod tests {
                     for _ in 0..50 {
                         let slot = store.slot("source", &key).unwrap();
                         std::fs::create_dir(slot.path().join("mine")).unwrap();
-                        store.sweep().unwrap();
+                        store.sweep(None).unwrap();
                         assert!(slot.path().join("mine").is_dir());
                         slot.close().unwrap();
                     }

@@ -7,6 +7,7 @@
 //! <root>/v1/tmp/<purpose>/<n> scratch space
 //! <root>/v1/<area>/<key>/<n>  slots
 //! <root>/v1/<area>/<key>      kept directories, each with a `<key>.complete` once it is complete
+//! <root>/v1/<area>/<name>     contents that a user named, moved there when they were complete
 //! <root>/v1/mirrors/<key>/    kept copies of working trees ([`crate::mirror`])
 //! <root>/v1/blobs/            contents by digest
 //! <root>/v1/records/          small JSON documents by area and name
@@ -18,10 +19,13 @@
 //! does, and the lock file is removed last: what a killed process leaves is found by one listing of `locks`.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::fs::{self, FsError};
 use crate::lock::{Absent, Lock};
@@ -30,10 +34,12 @@ mod claim;
 mod collect;
 mod content;
 mod kept;
+mod named;
 
 pub use self::claim::{Scratch, Slot, Swept};
-pub use self::collect::{Pruned, Usage};
+pub use self::collect::{Pruned, Reach, Usage};
 pub use self::content::Incoming;
+pub use self::named::Named;
 
 /// What the marker of this layout holds.
 const VERSION: &[u8] = b"hwb store 1\n";
@@ -63,6 +69,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: serde_json::Error,
+    },
+    /// What belongs to other ids cannot be reached.
+    #[error("cannot reach what belongs to other ids in `{}`", path.display())]
+    Reach {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// What was to be put into the store cannot be read.
     #[error("cannot read what is to be stored")]
@@ -188,6 +202,17 @@ fn share(path: &Path) -> Result<File, FsError> {
     let file = opened.map_err(FsError::create(path))?;
     file.lock_shared().map_err(FsError::lock(path))?;
     Ok(file)
+}
+
+/// The names of the directories in a directory.
+fn directories(above: &Path) -> Result<Vec<String>, FsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listed = rustix::fs::open(above, flags, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|opened| crate::os::list(opened.as_fd()));
+    let names = listed.map_err(FsError::read(above))?.into_iter();
+    let directories = names.filter(|name| name.kind == FileType::Directory);
+    Ok(directories.filter_map(|name| name.name.into_string().ok()).collect())
 }
 
 /// Checks that `name` is a plain file name that hides nothing and leads nowhere.
