@@ -8,7 +8,9 @@ use hwb_store::{Store, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::ambient::Ambient;
 use crate::error::{Error, ErrorKind};
+use crate::image::Reaching;
 use crate::settings::Settings;
 
 /// Where the cache is.
@@ -80,9 +82,9 @@ pub fn directory(settings: &Settings) -> CacheDirectory {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn usage(settings: &Settings) -> Result<CacheUsage, Error> {
+pub fn usage(settings: &Settings, ambient: &Ambient) -> Result<CacheUsage, Error> {
     let store = open(settings)?;
-    let kinds = measure(settings, &store)?;
+    let kinds = measure(settings, &store, &Reaching { ambient })?;
     let kinds = kinds.into_iter().map(|(kind, Usage { bytes, files })| KindUsage { kind, bytes, files });
     Ok(CacheUsage { directory: settings.cache_dir.clone(), kinds: kinds.collect() })
 }
@@ -92,13 +94,17 @@ pub fn usage(settings: &Settings) -> Result<CacheUsage, Error> {
 /// # Errors
 ///
 /// If a kind is not there, or something cannot be removed.
-pub fn prune(settings: &Settings, kinds: &Kinds) -> Result<Removed, Error> {
+pub fn prune(settings: &Settings, ambient: &Ambient, kinds: &Kinds) -> Result<Removed, Error> {
     let store = open(settings)?;
-    let there = measure(settings, &store)?;
+    let reach = Reaching { ambient };
+    let there = measure(settings, &store, &reach)?;
     match kinds {
         Kinds::LeftBehind => {
-            store.sweep().map_err(|source| remove_failed(settings, source))?;
-            let (before, after) = (total(&there), total(&measure(settings, &store)?));
+            let swept = store.sweep(Some(&reach)).map_err(|source| remove_failed(settings, source))?;
+            if let Some(failure) = swept.failures.into_iter().next() {
+                return Err(remove_failed(settings, failure));
+            }
+            let (before, after) = (total(&there), total(&measure(settings, &store, &reach)?));
             Ok(Removed {
                 bytes: before.bytes.saturating_sub(after.bytes),
                 files: before.files.saturating_sub(after.files),
@@ -112,7 +118,7 @@ pub fn prune(settings: &Settings, kinds: &Kinds) -> Result<Removed, Error> {
                 return Err(if known.is_empty() { error } else { error.hint(format!("it holds {known}")) });
             }
             let names = names.iter().map(String::as_str).collect::<Vec<_>>();
-            store.prune(&names).map(removed).map_err(|source| remove_failed(settings, source))
+            store.prune(&names, Some(&reach)).map(removed).map_err(|source| remove_failed(settings, source))
         }
     }
 }
@@ -122,8 +128,9 @@ pub fn prune(settings: &Settings, kinds: &Kinds) -> Result<Removed, Error> {
 /// # Errors
 ///
 /// If something cannot be removed.
-pub fn clean(settings: &Settings) -> Result<Removed, Error> {
-    open(settings)?.clean().map(removed).map_err(|source| remove_failed(settings, source))
+pub fn clean(settings: &Settings, ambient: &Ambient) -> Result<Removed, Error> {
+    let cleaned = open(settings)?.clean(Some(&Reaching { ambient }));
+    cleaned.map(removed).map_err(|source| remove_failed(settings, source))
 }
 
 /// Opens the store that the settings name.
@@ -135,8 +142,12 @@ pub(crate) fn open(settings: &Settings) -> Result<Store, Error> {
     })
 }
 
-fn measure(settings: &Settings, store: &Store) -> Result<BTreeMap<String, Usage>, Error> {
-    store.usage().map_err(|source| {
+fn measure(
+    settings: &Settings,
+    store: &Store,
+    reach: &Reaching<'_>,
+) -> Result<BTreeMap<String, Usage>, Error> {
+    store.usage(Some(reach)).map_err(|source| {
         let directory = settings.cache_dir.clone();
         Error::new(ErrorKind::Machine, CacheError::Measure { directory, source })
     })

@@ -10,7 +10,8 @@ use crate::doctor::Finding;
 use crate::error::{Error, ErrorKind, LogExcerpt};
 use crate::history::Record;
 use crate::image::{
-    ExportReport, ImageDetails, ImageReport, LoginReport, LogoutReport, PushReport, StepReport,
+    CommitReport, ExportReport, ImageDetails, ImageReport, LoginReport, LogoutReport, PushReport, RunReport,
+    StepReport,
 };
 use crate::inspect::InspectReport;
 use crate::python::Interpreter;
@@ -61,7 +62,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 25] = [
+const DOCUMENTS: [Document; 27] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -71,6 +72,7 @@ const DOCUMENTS: [Document; 25] = [
     ("doctor", || schema_for!(Vec<Finding>)),
     ("error", || schema_for!(ErrorDocument)),
     ("history", || schema_for!(Vec<Record>)),
+    ("image-commit", || schema_for!(CommitReport)),
     ("image-export", || schema_for!(ExportReport)),
     ("image-history", || schema_for!(Vec<StepReport>)),
     ("image-import", || schema_for!(Vec<ImageReport>)),
@@ -81,6 +83,7 @@ const DOCUMENTS: [Document; 25] = [
     ("image-pull", || schema_for!(Vec<ImageReport>)),
     ("image-push", || schema_for!(Vec<PushReport>)),
     ("image-rm", || schema_for!(Vec<String>)),
+    ("image-runs", || schema_for!(Vec<RunReport>)),
     ("inspect", || schema_for!(InspectReport)),
     ("plan", || schema_for!(PlanReport)),
     ("policies", || schema_for!(Vec<PolicyEntry>)),

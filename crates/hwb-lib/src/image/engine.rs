@@ -1,6 +1,6 @@
 //! How containers are made on this machine: under which ids, and by whom their files are worked on.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +10,11 @@ use hwb_sandbox::container::{Holder, Ids, IdsError, Person, WorkProcess, candida
 use hwb_snapshot::snapshots::AnyError;
 use hwb_snapshot::unpack::Limits;
 use hwb_snapshot::work::{Elsewhere, Pipes, serve};
-use hwb_snapshot::{Chain, Form, Here, Marks, Owners, Snapshots, Unpack, Unpacked, Worker};
+use hwb_snapshot::{
+    Chain, Diff, Diffed, Form, Here, Marks, Owners, Snapshots, Unpack, Unpacked, Worker, diff,
+};
 use hwb_store::Store;
+use hwb_store::store::{Reach, Usage};
 
 use super::ImageFault;
 use super::catalogue::Image;
@@ -102,6 +105,37 @@ impl Files<'_> {
         let mut process = self.0.holder.work(WORK.name).map_err(io::Error::other)?;
         let input = process.take_stdin().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Pipes { input: Box::new(input), output: Box::new(Outcome(process)) })
+    }
+
+    /// Writes what a run changed as a layer.
+    pub(super) fn diff(&self, request: &Diff, out: &mut dyn Write) -> Result<Diffed, AnyError> {
+        match self.0.holder.ids() {
+            Ids::Same => Ok(diff(request, out)?.1),
+            Ids::Ranges { .. } | Ids::Single => Ok(Elsewhere { start: &|| self.begin() }.diff(request, out)?),
+        }
+    }
+
+    fn measure(&self, path: &Path) -> Result<Usage, AnyError> {
+        match self.0.holder.ids() {
+            Ids::Same => Ok(Usage::of(path)?),
+            Ids::Ranges { .. } | Ids::Single => Ok(Elsewhere { start: &|| self.begin() }.measure(path)?),
+        }
+    }
+}
+
+/// Reaches files of other ids in the store, by an engine that is started where there are such.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reaching<'a> {
+    pub(crate) ambient: &'a Ambient,
+}
+
+impl Reach for Reaching<'_> {
+    fn remove(&self, path: &Path) -> Result<(), AnyError> {
+        Engine::start(self.ambient, &|_| {})?.worker().clear(path)
+    }
+
+    fn measure(&self, path: &Path) -> Result<Usage, AnyError> {
+        Engine::start(self.ambient, &|_| {})?.worker().measure(path)
     }
 }
 

@@ -4,16 +4,19 @@
 //! - [`pull`]: from a registry into the store; [`push`]: the other way. [`login`] is who is known there.
 //! - [`import`](mod@import): from files into the store; [`export`](mod@export): the other way.
 //! - [`run`]: a command in an image. [`account`] is who it runs as.
+//! - [`kept`]: runs whose changes are kept under a name, and [`commit`]: images that are made of them.
 //! - [`report`]: what is said of an image.
 
 mod account;
 mod catalogue;
 mod choice;
 mod command;
+mod commit;
 mod engine;
 mod export;
 mod folder;
 mod import;
+mod kept;
 mod layers;
 mod login;
 mod parallel;
@@ -31,6 +34,7 @@ use hwb_ident::{Digest, ImagePlatform, ImageReference};
 use hwb_net::registry::ParsePlaceError;
 pub use hwb_net::registry::Secret;
 use hwb_oci::ParseError;
+pub use hwb_oci::{Change, LayerCompression};
 use hwb_sandbox::container::IdsError;
 pub use hwb_sandbox::container::{
     Capabilities, Capability, Limits, ParseCapabilityError, ParseResourceError, Place, ProcessLimit,
@@ -45,11 +49,13 @@ use self::account::AccountError;
 use self::catalogue::{Catalogue, Image};
 pub use self::choice::Platforms;
 pub use self::command::{CommandChoices, read_variables};
-pub(crate) use self::engine::WORK;
+pub use self::commit::{CommitReport, CommitRequest, CommittedLayer, commit};
+pub(crate) use self::engine::{Reaching, WORK};
 pub use self::export::{
     ExportFormat, ExportReport, ExportRequest, ExportTarget, ExportedImage, ParseFormatError, export,
 };
 pub use self::import::{ImportRequest, import};
+pub use self::kept::{ParseRunNameError, RunName, RunReport, remove_runs, runs};
 pub use self::login::{LoginReport, LoginRequest, LogoutReport, login, logout};
 pub use self::pull::{PullRequest, pull};
 pub use self::push::{BlobReport, BlobResult, PushReport, PushRequest, push};
@@ -107,6 +113,20 @@ enum ImageFault {
     User(String),
     #[error("the password is empty")]
     Password,
+    #[error("there is a run called `{0}` already")]
+    RunThere(String),
+    #[error("no run is called `{0}`")]
+    NoRun(String),
+    #[error("the run `{0}` is in use by another hwb")]
+    RunInUse(String),
+    #[error("what is known of the run `{name}` cannot be understood")]
+    RunDocument { name: String, source: serde_json::Error },
+    #[error("the image {0} that was run is not in the store any more")]
+    BaseGone(String),
+    #[error("failed to make a layer of the run `{name}`")]
+    Changes { name: String, source: AnyError },
+    #[error("what is not compressed has no level")]
+    NoLevels,
     #[error("failed to read {digest} from the store")]
     Read { digest: Digest, source: std::io::Error },
 }

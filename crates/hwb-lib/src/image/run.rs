@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use hwb_ident::{GuestPath, HostPath, ImagePlatform};
+use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
     Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LostOwners, MissingCwd, Place,
@@ -20,6 +20,7 @@ use super::account::{self, Account};
 use super::catalogue::{Catalogue, Image};
 use super::command::CommandChoices;
 use super::engine::Engine;
+use super::kept::{self, Kept, RunDocument, RunName};
 use super::pull::Puller;
 use super::{ImageFault, reference, unknown, wanted};
 use crate::ambient::Ambient;
@@ -79,6 +80,8 @@ pub enum Streaming {
 pub struct RunRequest {
     /// The image.
     pub image: String,
+    /// Under which name its changes are kept; `None` if they are not.
+    pub name: Option<RunName>,
     /// For which platform; `None` for this machine's.
     pub platform: Option<String>,
     /// When it is fetched.
@@ -104,19 +107,38 @@ pub fn run(
     events: EventSink<'_>,
 ) -> Result<RunEnd, Error> {
     let store = cache::open(settings)?;
+    let kept = request.name.as_ref().map(|name| Kept::reserve(&store, name)).transpose()?;
     let image = obtain(settings, ambient, cancel, (&store, request), events)?;
     let engine = Engine::start(ambient, events)?;
     let layers = engine.layers(&store, &image)?;
-    let changes = store.scratch("run")?;
-    let end = Run { request, image: &image, engine: &engine, layers: &layers }.go(changes.path());
-    // Some of it may belong to others.
-    let cleared = engine.worker().clear(changes.path());
-    cleared.map_err(|source| {
-        let path = changes.path().to_owned();
-        Error::new(ErrorKind::Machine, ImageFault::Clear { path, source })
-    })?;
-    changes.close()?;
-    end
+    let scratch = store.scratch("run")?;
+    let changes = kept::changes(scratch.path());
+    hwb_store::fs::create_directory(&changes)?;
+    let run = Run { request, image: &image, engine: &engine, layers: &layers };
+    let ended = run.go(&changes);
+    match (kept, &ended) {
+        // What did not start changed nothing.
+        (Some(kept), Ok(Ended { end: end @ (RunEnd::Code(_) | RunEnd::Signal(_)), made })) => {
+            kept.keep(scratch, &run.document(end, made, ambient.clock))?;
+        }
+        _ => {
+            // Some of it may belong to others.
+            engine.worker().clear(scratch.path()).map_err(|source| {
+                let path = scratch.path().to_owned();
+                Error::new(ErrorKind::Machine, ImageFault::Clear { path, source })
+            })?;
+            scratch.close()?;
+        }
+    }
+    ended.map(|ended| ended.end)
+}
+
+/// A command that ended.
+#[derive(Debug)]
+struct Ended {
+    end: RunEnd,
+    /// What was made only to mount something there.
+    made: Vec<GuestPath>,
 }
 
 /// How a run ended.
@@ -174,7 +196,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go(&self, changes: &Path) -> Result<RunEnd, Error> {
+    fn go(&self, changes: &Path) -> Result<Ended, Error> {
         let config = &self.image.config.config;
         let account = account::find(self.layers, self.request.command.user(config))
             .map_err(|source| self.fault(ErrorKind::Usage, |name| ImageFault::Account { name, source }))?;
@@ -186,16 +208,33 @@ impl Run<'_> {
         let relay = Relay::install().map_err(stream_fault)?;
         let process = match session.run(&command, streams) {
             Ok(process) => process,
-            Err(SandboxError::Spawn { program, source }) => return Ok(not_started(program, source)),
+            Err(SandboxError::Spawn { program, source }) => {
+                return Ok(Ended { end: not_started(program, source), made: Vec::new() });
+            }
             Err(error) => return Err(error.into()),
         };
         let (stdin, stdout) = (io::stdin(), io::stdout());
         let console = Console { input: Some(stdin.as_fd()), output: stdout.as_fd() };
         let is_terminal = self.request.streaming == Streaming::Terminal;
-        Ok(match process.attend(&relay, is_terminal.then_some(console))? {
+        let made = process.made().to_vec();
+        let end = match process.attend(&relay, is_terminal.then_some(console))? {
             ExitStatus::Code(code) => RunEnd::Code(u8::try_from(code).unwrap_or(u8::MAX)),
             ExitStatus::Signal(signal) => RunEnd::Signal(u8::try_from(signal).unwrap_or(u8::MAX)),
-        })
+        };
+        Ok(Ended { end, made })
+    }
+
+    fn document(&self, end: &RunEnd, made: &[GuestPath], began: Timestamp) -> RunDocument {
+        let argv = self.request.command.argv(&self.image.config.config);
+        RunDocument {
+            image: self.image.name.clone(),
+            manifest: self.image.descriptor.clone(),
+            form: self.engine.form.clone(),
+            began,
+            command: argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            exit_code: end.exit_code(),
+            made: made.to_vec(),
+        }
     }
 
     fn fault(&self, kind: ErrorKind, fault: impl FnOnce(String) -> ImageFault) -> Error {
@@ -244,8 +283,11 @@ impl Run<'_> {
             limits: *limits,
             process_limits: process_limits.clone(),
             shared_memory: SHARED_MEMORY,
-            // Nothing of it outlives the run.
-            lost_owners: LostOwners::Forgotten,
+            lost_owners: match self.request.name {
+                Some(_) => LostOwners::Recorded,
+                // Nothing of it outlives the run.
+                None => LostOwners::Forgotten,
+            },
         }
     }
 

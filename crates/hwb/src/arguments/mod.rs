@@ -13,9 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::build::{BuildArguments, VerifyArguments};
 pub(crate) use self::image::{
-    Cap, ExportArguments, ImageCommand, ImportArguments, ListArguments, LoginArguments, LogoutArguments,
-    Place, Pull, PullArguments, PushArguments, RemoveArguments, RunArguments, RunNetwork, ShowArguments,
-    TagArguments,
+    Cap, CommitArguments, Compression, ExportArguments, ImageCommand, ImportArguments, ListArguments,
+    LoginArguments, LogoutArguments, Place, Pull, PullArguments, PushArguments, RemoveArguments,
+    RunArguments, RunNetwork, ShowArguments, TagArguments,
 };
 pub(crate) use self::index::IndexArguments;
 

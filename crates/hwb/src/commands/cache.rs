@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, command: &CacheCommand) -> Result<ExitCode,
             }
         }
         CacheCommand::Du => {
-            let usage = cache::usage(&settings)?;
+            let usage = cache::usage(&settings, &context.ambient)?;
             match context.output() {
                 Output::Json => render::print_json(&usage),
                 Output::Text => render::print(&usage_lines(&usage)),
@@ -32,9 +32,9 @@ pub(crate) fn run(context: &Context, command: &CacheCommand) -> Result<ExitCode,
                 [] => Kinds::LeftBehind,
                 kinds => Kinds::Named(kinds.to_vec()),
             };
-            show_removed(context, &cache::prune(&settings, &kinds)?);
+            show_removed(context, &cache::prune(&settings, &context.ambient, &kinds)?);
         }
-        CacheCommand::Clean => show_removed(context, &cache::clean(&settings)?),
+        CacheCommand::Clean => show_removed(context, &cache::clean(&settings, &context.ambient)?),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `hwb image`
 
+mod commit;
 mod files;
 mod place;
 mod registry;
@@ -7,7 +8,9 @@ mod right;
 mod run;
 
 use clap::{Args, Subcommand};
+use hwb_lib::image::RunName;
 
+pub(crate) use self::commit::{CommitArguments, Compression};
 pub(crate) use self::files::{ExportArguments, ImportArguments};
 pub(crate) use self::place::Place;
 pub(crate) use self::registry::{LoginArguments, LogoutArguments, PushArguments};
@@ -22,6 +25,9 @@ pub(crate) enum ImageCommand {
     /// Run a command in an image
     #[command(after_help = run::EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Make an image of what a run changed
+    #[command(after_help = commit::EXAMPLES)]
+    Commit(CommitArguments),
     /// Send an image to a registry
     Push(PushArguments),
     /// Keep a user name and a password for a registry
@@ -41,7 +47,7 @@ pub(crate) enum ImageCommand {
     History(ShowArguments),
     /// Give an image another name as well
     Tag(TagArguments),
-    /// Take names from images
+    /// Take names from images, or remove runs that were kept
     Rm(RemoveArguments),
 }
 
@@ -62,6 +68,9 @@ pub(crate) struct ListArguments {
     /// Print whole digests
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    /// List the runs that were kept instead
+    #[arg(long)]
+    pub(crate) runs: bool,
 }
 
 /// What shows something of one image.
@@ -90,6 +99,9 @@ pub(crate) struct TagArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArguments {
     /// The names
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present = "run")]
     pub(crate) images: Vec<String>,
+    /// Remove this run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) run: Vec<RunName>,
 }

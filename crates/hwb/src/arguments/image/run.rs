@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use hwb_lib::image::ProcessLimit;
+use hwb_lib::image::{ProcessLimit, RunName};
 
 use super::place::{self, Place};
 use super::right::{self, Cap, HostLine};
@@ -36,9 +36,12 @@ pub(crate) struct RunArguments {
     /// The command, in place of the image's own
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
-    /// Keep nothing of what it writes; so it is anyway
-    #[arg(long)]
+    /// Keep nothing of what it writes; so it is anyway without --name
+    #[arg(long, conflicts_with = "name")]
     pub(crate) rm: bool,
+    /// Keep what it writes under this name, for `hwb image commit`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<RunName>,
     /// Show more; without its short form, which is --volume here
     #[arg(long, id = "verbose", hide = true)]
     pub(crate) verbose: bool,

@@ -1,6 +1,7 @@
 //! `hwb image`
 
 mod files;
+mod kept;
 mod registry;
 mod run;
 
@@ -31,6 +32,8 @@ pub(crate) fn run(context: &Context, command: ImageCommand) -> Result<ExitCode, 
         ImageCommand::Import(arguments) => files::import(context, arguments)?,
         ImageCommand::Export(arguments) => files::export(context, &arguments)?,
         ImageCommand::Run(arguments) => return Ok(run::run(context, &arguments)),
+        ImageCommand::Commit(arguments) => kept::commit(context, arguments)?,
+        ImageCommand::Ls(ListArguments { runs: true, .. }) => kept::list(context)?,
         ImageCommand::Ls(arguments) => list(context, &arguments)?,
         ImageCommand::Inspect(arguments) => inspect(context, &arguments)?,
         ImageCommand::History(arguments) => history(context, &arguments)?,
@@ -154,7 +157,9 @@ fn tag(context: &Context, arguments: &TagArguments) -> Result<(), Error> {
 }
 
 fn remove(context: &Context, arguments: &RemoveArguments) -> Result<(), Error> {
-    let removed = image::remove(&context.general_settings()?, &arguments.images)?;
+    let settings = context.general_settings()?;
+    let mut removed = image::remove(&settings, &arguments.images)?;
+    removed.extend(image::remove_runs(&settings, &context.ambient, &arguments.run)?);
     show_all(context, &removed, |name| format!("{name}\n"));
     Ok(())
 }

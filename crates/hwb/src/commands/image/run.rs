@@ -43,6 +43,7 @@ fn attempt(context: &Context, arguments: &RunArguments) -> Result<RunEnd, Error>
 fn request(ambient: &Ambient, arguments: &RunArguments) -> Result<RunRequest, Error> {
     Ok(RunRequest {
         image: arguments.image.clone(),
+        name: arguments.name.clone(),
         platform: arguments.platform.clone(),
         pull: match arguments.pull {
             Pull::Always => PullPolicy::Always,

@@ -1,5 +1,6 @@
-//! `hwb image`, with a registry of the test; [`run`] is about commands in images.
+//! `hwb image`, with a registry of the test; [`run`] is about commands in images, [`kept`] about what they leave.
 
+mod kept;
 mod run;
 
 use hwb_testkit::image::push_index;

@@ -16,21 +16,21 @@ fn image() -> Image {
         layer.file("etc/passwd", users).file("etc/group", "extra:x:50:www\n").file("etc/kept", "kept\n");
     let second = Tree::new().file("etc/.wh.gone", "").file("etc/second", "second\n");
     Image::new()
-        .layer(&layer.file("etc/gone", "gone\n"))
+        .layer(&layer.file("etc/gone", "gone\n").file("opt/old", "old\n"))
         .layer(&second)
         .config("Env", vec!["PATH=/bin", "FROM=image"])
         .config("Cmd", vec!["cat", "/etc/second"])
         .config("WorkingDir", "/work")
 }
 
-struct Place {
-    context: CommandContext,
+pub(super) struct Place {
+    pub(super) context: CommandContext,
     image: String,
     _registry: Registry,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let registry = Registry::open();
         image().push(&registry, "shell", "1");
         let context = super::context(&registry)
@@ -41,9 +41,13 @@ impl Place {
         Self { context, image, _registry: registry }
     }
 
-    fn run(&self, options: &[&str], command: &[&str]) -> Outcome {
+    pub(super) fn run(&self, options: &[&str], command: &[&str]) -> Outcome {
+        self.run_image(&self.image, options, command)
+    }
+
+    pub(super) fn run_image(&self, image: &str, options: &[&str], command: &[&str]) -> Outcome {
         let volume = ["image", "run", "-v", "/usr:/usr:ro"];
-        self.context.run(volume.iter().chain(options).chain(&[self.image.as_str()]).chain(command))
+        self.context.run(volume.iter().chain(options).chain(&[image]).chain(command))
     }
 
     /// What a shell in the image says.
