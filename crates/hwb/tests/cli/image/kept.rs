@@ -234,6 +234,36 @@ fn what_cannot_be_kept_says_why() {
     assert_eq!(runs(&place), [""; 0]);
 }
 
+/// As an ordinary user with ranges of ids, what others own in a container is not even this user's to look at.
+#[test]
+fn what_belongs_to_others_is_measured_and_removed() {
+    let place = Place::new();
+    let script = "mkdir -m 700 /secret; echo > /secret/file; chown -R 33:34 /secret; chmod 0 /etc/kept";
+    keep(&place, "one", script);
+    keep(&place, "two", script);
+    report(&place, &["one", "mine"]);
+    assert_eq!(place.run_image("mine", &[], &["ls", "/secret"]).success().stdout, "file\n");
+    let context = &place.context;
+    let files = |kind: &str| {
+        let usage = context.run(["cache", "du", "--json"]).success().json();
+        let kinds = usage["kinds"].as_array().unwrap();
+        kinds.iter().find(|usage| usage["kind"] == kind).map_or(0, |usage| usage["files"].as_u64().unwrap())
+    };
+    let both = files("runs");
+    assert!(both > 2);
+    assert_snapshot!(context.run(["image", "rm", "--run", "one"]), @r"
+    exit: 0
+    --- stdout
+    one
+    ");
+    assert_eq!(files("runs") * 2, both);
+    context.run(["cache", "prune", "--kind", "runs", "--kind", "snapshots"]).success();
+    assert_eq!((files("runs"), files("snapshots")), (0, 0));
+    assert_eq!(place.run_image("mine", &[], &["ls", "/secret"]).success().stdout, "file\n");
+    context.run(["cache", "clean"]).success();
+    assert_eq!(files("snapshots"), 0);
+}
+
 /// Unpacked layers may go: they are made again.
 #[test]
 fn a_run_outlives_what_can_be_had_again() {
