@@ -68,7 +68,9 @@ fn registry_settings(settings: &Settings, ambient: &Ambient) -> Result<RegistryS
         proxies: proxies(ambient),
         credentials: CredentialSources { files: credential_files(ambient), env: helper_environment(ambient) },
         patience: Patience::default(),
-        upload: Upload::default(),
+        upload: choices
+            .upload_chunk
+            .map_or(Upload::Whole, |size| Upload::Chunks(size.saturating_mul(1 << 20))),
         user_agent: concat!("hwb/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
 }

@@ -47,6 +47,7 @@ pub(super) enum Entry {
     Mirrors(BTreeMap<String, String>),
     InsecureRegistries(Vec<String>),
     RegistryCertificates(BTreeMap<String, PathBuf>),
+    UploadChunk(u64),
 }
 
 /// The name of a setting.
@@ -77,10 +78,11 @@ pub(super) enum Key {
     Mirrors,
     InsecureRegistries,
     RegistryCertificates,
+    UploadChunk,
 }
 
 /// Every key, in the order in which they are shown.
-pub(super) const ALL: [Key; 25] = [
+pub(super) const ALL: [Key; 26] = [
     Key::CacheDir,
     Key::IndexUrl,
     Key::ExtraIndexUrl,
@@ -106,6 +108,7 @@ pub(super) const ALL: [Key; 25] = [
     Key::Mirrors,
     Key::InsecureRegistries,
     Key::RegistryCertificates,
+    Key::UploadChunk,
 ];
 
 pub(super) const STRATEGIES: [(&str, Strategy); 3] = [
@@ -149,6 +152,7 @@ impl Entry {
             Self::Mirrors(_) => Key::Mirrors,
             Self::InsecureRegistries(_) => Key::InsecureRegistries,
             Self::RegistryCertificates(_) => Key::RegistryCertificates,
+            Self::UploadChunk(_) => Key::UploadChunk,
         }
     }
 }
@@ -182,6 +186,7 @@ impl Key {
             Self::Mirrors => "registries.mirrors",
             Self::InsecureRegistries => "registries.insecure",
             Self::RegistryCertificates => "registries.certificates",
+            Self::UploadChunk => "registries.upload-chunk",
         }
     }
 
@@ -224,6 +229,7 @@ impl Key {
                 let files = raw.map()?.into_iter();
                 Entry::RegistryCertificates(files.map(|(host, file)| (host, base.path(&file))).collect())
             }
+            Self::UploadChunk => Entry::UploadChunk(raw.mebibytes()?),
         })
     }
 }

@@ -81,6 +81,8 @@ pub struct RegistryChoices {
     pub insecure: Vec<String>,
     /// PEM files with the authorities of single hosts.
     pub certificates: BTreeMap<String, PathBuf>,
+    /// In requests of so many MiB are blobs sent; `None` for one request each.
+    pub upload_chunk: Option<u64>,
 }
 
 /// One setting (or one element of a list) that holds.

@@ -127,6 +127,7 @@ impl Draft {
             Entry::RegistryCertificates(more) => {
                 return add_named(&mut registries.certificates, more, |path| text(&path.display()));
             }
+            Entry::UploadChunk(size) => put(size.into(), &mut registries.upload_chunk, Some(size)),
         };
         shown.into_iter().map(|value| (String::new(), value)).collect()
     }

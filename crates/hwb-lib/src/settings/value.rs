@@ -31,6 +31,9 @@ pub enum ValueError {
     /// Not a whole number.
     #[error("`{0}` is not a whole number of seconds")]
     Seconds(String),
+    /// Not a whole number, or none at all.
+    #[error("`{0}` is not a whole number of MiB from 1 on")]
+    Mebibytes(String),
     /// Not a duration.
     #[error("`{0}` is not a duration such as `90`, `90s`, `10m` or `1h30m`")]
     Duration(String),
@@ -145,6 +148,15 @@ impl Raw<'_> {
             }
             _ => self.text().and_then(|text| text.parse().map_err(|_| ValueError::Seconds(text))),
         }
+    }
+
+    pub(super) fn mebibytes(self) -> Result<u64, ValueError> {
+        let number = match self {
+            Self::Toml(toml::Value::Integer(number)) => number.to_string(),
+            _ => self.text()?,
+        };
+        let parsed = number.parse().ok().filter(|mebibytes| *mebibytes > 0);
+        parsed.ok_or(ValueError::Mebibytes(number))
     }
 
     pub(super) fn duration(self) -> Result<Duration, ValueError> {

@@ -317,7 +317,7 @@ impl Failure {
             }
             Self::Platform(_) => "ask for one of these with `--platform`",
             Self::Status { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE => {
-                "a proxy limits the size of a request: set the size of chunks under `[registries]`"
+                "a proxy limits the size of a request: set `upload-chunk` under `[registries]`"
             }
             _ => return None,
         })

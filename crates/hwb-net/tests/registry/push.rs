@@ -159,7 +159,7 @@ fn who_will_not_listen_is_heard() {
     let upload = BlobUpload { blob: &blob, from: None, open: &opener(bytes) };
     let error = client.registry.push_blob(&image(&server, "app:1"), &upload).unwrap_err();
     assert!(explain(&error, &server).contains("answered 413 Payload Too Large (SIZE_INVALID"), "{error:?}");
-    assert!(error.hint().unwrap().contains("the size of chunks"));
+    assert!(error.hint().unwrap().contains("`upload-chunk`"));
 }
 
 #[test]

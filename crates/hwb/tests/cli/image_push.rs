@@ -112,6 +112,32 @@ fn several_platforms_go_under_an_index() {
 }
 
 #[test]
+fn large_blobs_go_in_chunks_if_they_must() {
+    let (registry, context) = (Registry::open(), crate::context());
+    let numbers = (0..700_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes());
+    let root = Tree::new().file("data", numbers.collect::<Vec<_>>()).tar(".");
+    fs_err::write(context.work().join("root.tar"), root).unwrap();
+    context.run(["image", "import", "-q", "root.tar", "app"]).success();
+    let push = |size: &str| {
+        let asked = registry.asked().len();
+        let target = name(&registry, &format!("of-{size}:1"));
+        let outcome =
+            context.command(["image", "push", "-q", "app", &target]).env("HWB_UPLOAD_CHUNK", size).run();
+        let parts = registry.asked().split_off(asked);
+        (outcome, parts.iter().filter(|line| line.starts_with("PATCH ")).count())
+    };
+    let (whole, parts) = (push("100"), push("1"));
+    assert_eq!((whole.0.success().code, whole.1), (Some(0), 0));
+    assert_eq!((parts.0.success().code, parts.1), (Some(0), 3), "all of it in parts");
+    assert_snapshot!(push("0").0, @r"
+    exit: 3
+    --- stderr
+    error: `registries.upload-chunk` (HWB_UPLOAD_CHUNK) has a wrong value
+      caused by: `0` is not a whole number of MiB from 1 on
+    ");
+}
+
+#[test]
 fn what_cannot_be_pushed_says_why() {
     let registry = Registry::open();
     let (context, _) = with_image(&registry);
