@@ -9,8 +9,8 @@ use super::registry::PlatformArguments;
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
-  hwb image import app.tar                               What `hwb image export` or `docker save` wrote
-  hwb image import oci-layout:build/app:1 app:1          One image of a layout in a directory
+  hwb image import app.tar                        What `hwb image export` or `docker save` wrote
+  hwb image import oci-layout:build/app:1 app:1   One image of a layout in a directory
   docker save app:1 | hwb image import -
   hwb image import rootfs.tar.zst base:1 --change 'CMD [\"/bin/sh\"]' --platform linux/arm64
 

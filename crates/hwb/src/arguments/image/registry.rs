@@ -7,13 +7,13 @@ const PUSH_EXAMPLES: &str = "\
 Examples:
   hwb image push registry.example/team/app:1
   hwb image push app registry.example/team/app:1 registry.example/team/app:latest
-  hwb image push --all-platforms registry.example/team/app:1     An index of all platforms that are there";
+  hwb image push --all-platforms registry.example/team/app:1   Those in the store, and an index";
 
 const LOGIN_EXAMPLES: &str = "\
 Examples:
   hwb image login quay.io -u me --password-stdin < token
   pass show quay.io | hwb image login quay.io -u me --password-stdin
-  hwb image login quay.io/team -u 'team+robot' --password-stdin < token     For these repositories only
+  hwb image login quay.io/team -u robot --password-stdin < token   For these repositories only
 
 hwb does not ask for the password: it has to come on standard input.";
 
