@@ -46,18 +46,18 @@ pub(crate) struct Account {
 impl Account {
     /// Makes an account as the machine makes them (needs root).
     pub(crate) fn create() -> anyhow::Result<Self> {
-        Self::with(&[])
+        Self::with("", &[])
     }
 
     /// Makes an account that is given this many ids of its own (needs root).
     pub(crate) fn with_ids(count: u32) -> anyhow::Result<Self> {
         let (users, groups) = (format!("SUB_UID_COUNT={count}"), format!("SUB_GID_COUNT={count}"));
-        Self::with(&["--key", &users, "--key", &groups])
+        Self::with(&format!("-{count}"), &["--key", &users, "--key", &groups])
     }
 
-    fn with(options: &[&str]) -> anyhow::Result<Self> {
+    fn with(suffix: &str, options: &[&str]) -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("hwb-user-").tempdir().context("no temporary folder")?;
-        let name = format!("hwb-ci-{}", std::process::id());
+        let name = format!("hwb-ci-{}{suffix}", std::process::id());
         capture(
             program("useradd")
                 .args(options)

@@ -23,6 +23,7 @@ mod ground;
 mod memory;
 mod projects;
 mod repair;
+mod run;
 mod tree;
 
 use self::ground::Ground;
@@ -62,6 +63,13 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
             builds(workspace, options, &Ground::with_journal(&usual, asked)?, ("bench tree", tree::run))
         }
         Bench::Repair => repair::run(workspace, options, &Ground::open(&usual, asked)?),
+        Bench::Run => {
+            let ground = match asked {
+                Some(place) => Ground::open(place, None),
+                None => Ground::with_journal(&usual, None),
+            };
+            run::run(workspace, options, &ground?)
+        }
         Bench::Audit => audit::run(workspace, options, &Ground::open(&usual, asked)?),
     }
 }

@@ -1,5 +1,6 @@
 //! Who runs hwb.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
 use crate::ordinary_user::Account;
-use crate::programs::{capture, program};
+use crate::programs::{capture, program, succeeds};
 
 /// Only what every user of the machine has.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -45,6 +46,8 @@ impl Who {
 #[derive(Debug)]
 pub(crate) struct Person {
     account: Option<Account>,
+    /// The number of its user and of its group.
+    id: Option<u32>,
     place: TempDir,
 }
 
@@ -57,7 +60,8 @@ impl Person {
             Who::OneId => Some(Account::with_ids(0)?),
         };
         let place = tempfile::Builder::new().prefix("hwb-image-").tempdir().context("no temporary folder")?;
-        let person = Self { account, place };
+        let id = account.as_ref().map(number).transpose()?;
+        let person = Self { account, id, place };
         person.check_ids(who)?;
         capture(program("chmod").arg("755").arg(person.place.path()))?;
         fs_err::copy(hwb, person.hwb())?;
@@ -89,34 +93,38 @@ impl Person {
         self.place.path().join("hwb")
     }
 
-    /// Makes a folder that is theirs.
+    /// Makes a folder that is theirs, or gives them one with everything in it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot reach it.
     pub(crate) fn folder(&self, path: &Path) -> anyhow::Result<()> {
         fs_err::create_dir_all(path)?;
         if let Some(account) = &self.account {
-            capture(program("chown").arg(format!("{}:", account.name)).arg(path))?;
+            capture(program("chown").args(["-R", &format!("{}:", account.name)]).arg(path))?;
         }
+        let is_open = succeeds(self.command(Path::new("test")).current_dir("/").arg("-w").arg(path));
+        ensure!(is_open, "{} is closed to ordinary users", path.display());
         Ok(())
     }
 
     /// Begins a command of theirs, with nothing of this environment.
     pub(crate) fn command(&self, executable: &Path) -> Command {
-        let mut command = match &self.account {
-            None => program(executable),
-            Some(account) => {
-                let mut command = program("setpriv");
-                command.args(["--reuid", &account.name, "--regid", &account.name, "--clear-groups", "--"]);
-                command.arg(executable);
-                command
-            }
-        };
+        let mut command = program(executable);
+        if let Some(id) = self.id {
+            // Other groups go with it.
+            command.uid(id).gid(id);
+        }
         let home = self.home();
-        command
-            .env_clear()
-            .env("PATH", PATH)
-            .env("HOME", &home)
-            .env("TMPDIR", &home)
-            .env("LC_ALL", "C.UTF-8");
-        command.env("NO_COLOR", "1").current_dir(home);
+        command.env_clear().env("PATH", PATH).env("HOME", &home).env("TMPDIR", &home);
+        command.env("LC_ALL", "C.UTF-8").env("NO_COLOR", "1").current_dir(home);
         command
     }
+}
+
+fn number(account: &Account) -> anyhow::Result<u32> {
+    let ask = |what: &str| capture(program("id").args([what, &account.name]));
+    let (user, group) = (ask("-u")?, ask("-g")?);
+    ensure!(user == group, "useradd gives {} a group with another number", account.name);
+    user.trim().parse().context("id tells no number")
 }
