@@ -1,10 +1,10 @@
 //! `hwb image`: container images, pulled, run, changed and pushed without a daemon.
 //!
 //! - `catalogue`: which images the store has, and what they are called.
-//! - [`pull`](mod@pull): from a registry into the store; [`push`](mod@push): the other way. [`login`](mod@login) is who is known there.
-//! - [`import`](mod@import): from files into the store; [`export`](mod@export): the other way.
-//! - [`run`](mod@run): a command in an image. `account` is who it runs as.
-//! - `kept`: runs whose changes are kept under a name, and [`commit`](mod@commit): images that are made of them.
+//! - [`pull()`]: from a registry into the store; [`push()`]: the other way. [`login()`] is who is known there.
+//! - [`import()`]: from files into the store; [`export()`]: the other way.
+//! - [`run()`]: a command in an image. `account` is who it runs as.
+//! - `kept`: runs whose changes are kept under a name, and [`commit()`]: images that are made of them.
 //! - `report`: what is said of an image.
 
 mod account;

@@ -60,7 +60,7 @@ pub(crate) struct RunArguments {
     /// A directory or file of this machine, to write to or, with `:ro`, to read
     #[arg(short, long, value_name = "SRC:DST[:ro]", value_parser = place::volume)]
     pub(crate) volume: Vec<Place>,
-    /// The same in words: type=bind,source=…,target=…[,readonly] or type=tmpfs,target=…[,tmpfs-size=…]
+    /// The same in words: type=bind,source=…,target=…,readonly or type=tmpfs,target=…,tmpfs-size=…
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = place::mount)]
     pub(crate) mount: Vec<Place>,
     /// A file system in memory
