@@ -11,7 +11,7 @@ use hwb_oci::layer::{LayerBlob, LayerWriter};
 use hwb_oci::{Change, Descriptor, History, ImageConfig, LayerCompression, Manifest, MediaType};
 use hwb_sandbox::container::OWNER_ATTRIBUTE;
 use hwb_snapshot::snapshots::AnyError;
-use hwb_snapshot::{Diff, LayerPath, Upper};
+use hwb_snapshot::{Diff, LayerPath, Owners, Upper};
 use hwb_store::Store;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -169,7 +169,10 @@ impl Taking<'_> {
             owners: self.run.form.owners,
             marks: self.run.form.marks,
             ledger: None,
-            owner_attribute: Some(OWNER_ATTRIBUTE.to_owned()),
+            owner_attribute: match self.run.form.owners {
+                Owners::Kept => None,
+                Owners::Recorded => Some(OWNER_ATTRIBUTE.to_owned()),
+            },
             mounts: mounts.map_err(|error| fault(ErrorKind::Internal, error.into()))?,
             newest: self.newest,
         };

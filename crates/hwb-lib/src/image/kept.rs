@@ -119,29 +119,30 @@ impl<'a> Kept<'a> {
 
     /// Keeps what a run left in a scratch directory.
     pub(super) fn keep(&self, scratch: Scratch, document: &RunDocument) -> Result<(), Error> {
-        let text = serde_json::to_vec(document)
-            .map_err(|source| Error::new(ErrorKind::Internal, self.malformed(source)))?;
+        let text = serde_json::to_vec(document);
+        let text = text.map_err(|source| malformed(&self.name.0, ErrorKind::Internal, source))?;
         fs::write_atomic(&scratch.path().join(DOCUMENT), &text)?;
         Ok(self.place.put(scratch)?)
     }
 
     pub(super) fn document(&self) -> Result<RunDocument, Error> {
-        let text = fs::read(&self.place.path().join(DOCUMENT))?;
-        let document = serde_json::from_slice(&text);
-        document.map_err(|source| {
-            Error::new(ErrorKind::Source, self.malformed(source))
-                .hint(format!("`hwb image rm --run {}` removes it", self.name))
-        })
+        read(&self.name.0, self.place.path())
     }
 
     /// What it wrote, as overlayfs keeps it.
     pub(super) fn upper(&self) -> PathBuf {
         changes(self.place.path()).join(UPPER)
     }
+}
 
-    fn malformed(&self, source: serde_json::Error) -> ImageFault {
-        ImageFault::RunDocument { name: self.name.to_string(), source }
-    }
+fn read(name: &str, run: &Path) -> Result<RunDocument, Error> {
+    let document = serde_json::from_slice(&fs::read(&run.join(DOCUMENT))?);
+    document.map_err(|source| malformed(name, ErrorKind::Source, source))
+}
+
+fn malformed(name: &str, kind: ErrorKind, source: serde_json::Error) -> Error {
+    Error::new(kind, ImageFault::RunDocument { name: name.to_owned(), source })
+        .hint(format!("`hwb image rm --run {name}` removes it"))
 }
 
 /// Where a run writes that is or will be kept in a directory.
@@ -158,14 +159,12 @@ pub fn runs(settings: &Settings) -> Result<Vec<RunReport>, Error> {
     let store = cache::open(settings)?;
     let mut reports = Vec::new();
     for (name, path) in store.names(AREA)? {
-        // One that is being removed is gone.
-        let Ok(text) = fs::read(&path.join(DOCUMENT)) else { continue };
-        let document = serde_json::from_slice(&text);
-        let RunDocument { image, began, command, exit_code, .. } = document.map_err(|source| {
-            let hint = format!("`hwb image rm --run {name}` removes it");
-            let name = name.clone();
-            Error::new(ErrorKind::Source, ImageFault::RunDocument { name, source }).hint(hint)
-        })?;
+        let RunDocument { image, began, command, exit_code, .. } = match read(&name, &path) {
+            Ok(document) => document,
+            // Somebody has just removed it.
+            Err(_) if !path.is_dir() => continue,
+            Err(error) => return Err(error),
+        };
         let (image, created) = (image.to_string(), began.rfc3339());
         reports.push(RunReport { name, image, command, exit_code, created });
     }

@@ -119,7 +119,7 @@ enum ImageFault {
     NoRun(String),
     #[error("the run `{0}` is in use by another hwb")]
     RunInUse(String),
-    #[error("what is known of the run `{name}` cannot be understood")]
+    #[error("what is known of the run `{name}` is malformed")]
     RunDocument { name: String, source: serde_json::Error },
     #[error("the image {0} that was run is not in the store any more")]
     BaseGone(String),

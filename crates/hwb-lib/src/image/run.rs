@@ -19,7 +19,7 @@ use hwb_store::Store;
 use super::account::{self, Account};
 use super::catalogue::{Catalogue, Image};
 use super::command::CommandChoices;
-use super::engine::Engine;
+use super::engine::{Engine, Reaching};
 use super::kept::{self, Kept, RunDocument, RunName};
 use super::pull::Puller;
 use super::{ImageFault, reference, unknown, wanted};
@@ -107,6 +107,8 @@ pub fn run(
     events: EventSink<'_>,
 ) -> Result<RunEnd, Error> {
     let store = cache::open(settings)?;
+    // What cannot be swept now is in nobody's way.
+    store.sweep(Some(&Reaching { ambient }))?;
     let kept = request.name.as_ref().map(|name| Kept::reserve(&store, name)).transpose()?;
     let image = obtain(settings, ambient, cancel, (&store, request), events)?;
     let engine = Engine::start(ambient, events)?;

@@ -230,7 +230,15 @@ fn what_cannot_be_kept_says_why() {
     error: no run is called `other`
     hint: `hwb image ls --runs` lists what is there
     ");
-    place.context.run(["cache", "prune", "--kind", "runs"]).success();
+    fs::write(place.context.cache().join("v1/runs/failed/run.json"), "{").unwrap();
+    assert_snapshot!(place.context.run(["image", "ls", "--runs"]), @r"
+    exit: 4
+    --- stderr
+    error: what is known of the run `failed` is malformed
+      caused by: EOF while parsing an object at line 1 column 1
+    hint: `hwb image rm --run failed` removes it
+    ");
+    place.context.run(["image", "rm", "--run", "failed"]).success();
     assert_eq!(runs(&place), [""; 0]);
 }
 
