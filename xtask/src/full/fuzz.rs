@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 ///
 /// The targets are built for libFuzzer by a nightly-only switch of the compiler, which the pinned toolchain accepts with
 /// RUSTC_BOOTSTRAP for this build alone.
-pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section> {
+pub(super) fn run(workspace: &Workspace, seconds: u64, only: &[String]) -> anyhow::Result<Section> {
     let fuzz = workspace.root.join("fuzz");
     let targets = files_named(&fuzz.join("fuzz_targets"), ".rs")?;
     if targets.is_empty() {
@@ -29,10 +29,15 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section
     build.env("RUSTFLAGS", flags).env("RUSTC_BOOTSTRAP", "1");
     crate::programs::run(&mut build)?;
 
+    let evidence = fs_err::read_to_string(workspace.root.join("docs/evidence.md")).unwrap_or_default();
     let mut rows = String::new();
     let mut crashed = Vec::new();
     for target in &targets {
         let name = file_name(target).trim_end_matches(".rs").to_owned();
+        if !only.is_empty() && !only.contains(&name) {
+            rows.extend(earlier(&evidence, &name));
+            continue;
+        }
         let corpus = built.join("corpus").join(&name);
         fs_err::create_dir_all(&corpus)?;
         let mut command = program(built.join(&host).join("release").join(&name));
@@ -54,12 +59,43 @@ pub(super) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<Section
         println!("{name:24} {line}");
         rows.push_str(&format!("- {name}: {line}\n"));
     }
-    let command = format!("cargo xtask full fuzz --seconds {seconds}");
+    let mut command = format!("cargo xtask full fuzz --seconds {seconds}");
+    if !only.is_empty() {
+        command.push_str(&format!(" --only {}", only.join(",")));
+    }
     Ok(Section { part: "fuzz", command, body: rows, failed: crashed })
+}
+
+/// What was found of a target before, with the run that it is of.
+fn earlier(evidence: &str, name: &str) -> Option<String> {
+    let (_, rest) = evidence.split_once("<!-- fuzz: begin -->\n")?;
+    let (section, _) = rest.split_once("<!-- fuzz: end -->")?;
+    let run = section.lines().find(|line| line.starts_with('`'))?;
+    let row = section.lines().find(|line| line.starts_with(&format!("- {name}: ")))?;
+    Some(if row.contains("; by `") { format!("{row}\n") } else { format!("{row}; by {run}\n") })
 }
 
 fn host_triple() -> anyhow::Result<String> {
     let said = capture(program("rustc").arg("-vV"))?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("`rustc -vV` names no host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::earlier;
+
+    #[test]
+    fn rows_of_earlier_runs_say_which() {
+        let section = |rows: &str| {
+            format!(
+                "x\n<!-- fuzz: begin -->\n## fuzz\n\n`cmd` (today)\n\n{rows}<!-- fuzz: end -->\n- a: other\n"
+            )
+        };
+        let first = section("- a: 1 executions\n- ab: 2 executions\n");
+        let row = earlier(&first, "a").unwrap();
+        assert_eq!(row, "- a: 1 executions; by `cmd` (today)\n");
+        assert_eq!(earlier(&section(&row), "a").unwrap(), row);
+        assert_eq!(earlier(&first, "c"), None);
+    }
 }

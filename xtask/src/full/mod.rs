@@ -47,6 +47,9 @@ pub(crate) enum Part {
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Only these targets; what was found of the others stays in the evidence.
+        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+        only: Vec<String>,
     },
 }
 
@@ -153,7 +156,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         | Part::Concurrency(program)
         | Part::Image(program)
         | Part::Hostile(program) => program.binary.clone(),
-        Part::Edit | Part::Fuzz { seconds: _ } => None,
+        Part::Edit | Part::Fuzz { .. } => None,
     };
     let section = match part {
         Part::Audit(options) => audit::run(workspace, &options),
@@ -165,7 +168,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Hostile(program) => hostile::run(workspace, program),
         Part::Image(program) => image::run(workspace, program),
         Part::Edit => edit::run(workspace),
-        Part::Fuzz { seconds } => fuzz::run(workspace, seconds),
+        Part::Fuzz { seconds, only } => fuzz::run(workspace, seconds, &only),
     }?;
     println!("\n{}", section.body);
     match other {
