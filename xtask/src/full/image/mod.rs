@@ -6,6 +6,7 @@
 //! - [`origin`]: the registry, and what is in it.
 //! - [`person`]: who runs hwb.
 //! - [`checks`]: what is run, and what must come of it.
+//! - [`committed`]: what a run changed, as an image, and what [`engines`] of others make of it.
 //! - [`escapes`]: ways out of a container, which the tests of the sandbox try.
 
 use std::fmt::Write as _;
@@ -22,11 +23,14 @@ use crate::programs::{capture, tail};
 use crate::workspace::{Workspace, ambient};
 
 mod checks;
+mod committed;
+pub(super) mod engines;
 mod escapes;
 pub(super) mod origin;
 pub(super) mod person;
 
 use self::checks::{CHECKS, Check};
+use self::committed::{Judges, LOOKS};
 use self::origin::Origin;
 use self::person::{Person, Who};
 
@@ -35,6 +39,9 @@ const PACKAGES: [&str; 2] = ["libcap2-bin", "python3-pip"];
 
 /// Where the certificates of the machine stand in the container, for the package index.
 const CERTIFICATES: &str = "/run/certificates.pem";
+
+/// How a cell begins that does not say what it must.
+const WRONG: &str = "WRONG";
 
 /// What everybody runs.
 #[derive(Debug)]
@@ -51,6 +58,8 @@ struct Outcome {
     who: Who,
     /// In the order of [`CHECKS`].
     found: Vec<Found>,
+    /// In the order of [`LOOKS`].
+    seen: Vec<Found>,
     /// How many programs' worth of ways out were tried.
     escapes: anyhow::Result<escapes::Tried>,
 }
@@ -68,7 +77,7 @@ enum Found {
 
 /// Runs all of it.
 pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Section> {
-    let origin = Origin::start(workspace, &[])?;
+    let origin = Origin::start(workspace, &["docker.io", "podman", "runc", "umoci"])?;
     let tree = Debians::new(workspace).with(&PACKAGES.into())?;
     let setting = Setting {
         hwb: workspace.hwb(program.binary)?,
@@ -77,26 +86,47 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
         certificates: ambient("PIP_CERT").or_else(|| ambient("SSL_CERT_FILE")).map(PathBuf::from),
     };
     let escaping = escapes::Tests::build(workspace)?;
+    let judges = Judges::gather(&setting.image)?;
     let mut outcomes = Vec::new();
     for who in Who::ALL {
-        outcomes.push(examine(&setting, &escaping, who).with_context(|| who.name())?);
+        let person = Person::create(who, &setting.hwb)?;
+        let found = examine(&setting, &person, who).with_context(|| who.name())?;
+        let seen = be_seen(&judges, &origin, &setting, (&person, who));
+        outcomes.push(Outcome { who, found, seen, escapes: escaping.run(&person) });
     }
     Ok(report(&outcomes))
 }
 
 /// Pulls the image and runs everything in it.
-fn examine(setting: &Setting, escaping: &escapes::Tests, who: Who) -> anyhow::Result<Outcome> {
+fn examine(setting: &Setting, person: &Person, who: Who) -> anyhow::Result<Vec<Found>> {
     println!("{}:", who.name());
-    let person = Person::create(who, &setting.hwb)?;
     capture(person.command(&person.hwb()).args(["image", "pull", "--quiet", &setting.image]))?;
     let mut found = Vec::new();
     for check in CHECKS {
-        let one = attempt(setting, &person, check, who)?;
+        let one = attempt(setting, person, check, who)?;
         println!("  {:60} {}", check.name, one.shown());
         found.push(one);
     }
-    let escapes = escaping.run(&person);
-    Ok(Outcome { who, found, escapes })
+    Ok(found)
+}
+
+/// Commits and pushes what a run changed, and lets the others look at it.
+fn be_seen(judges: &Judges, origin: &Origin, setting: &Setting, (person, who): (&Person, Who)) -> Vec<Found> {
+    let name = origin.reference(&format!("changed/{}", format!("{who:?}").to_lowercase()));
+    let offered = judges.offer(person, &setting.image, &name);
+    let look = |look: &committed::Look| match &offered {
+        Ok(()) => look(judges, &name),
+        Err(error) => Err(anyhow::anyhow!("{error:#}")),
+    };
+    let found = |(name, way): &(&str, committed::Look)| {
+        let found = match look(way) {
+            Ok(()) => Found::Same,
+            Err(error) => Found::Wrong(format!("{error:#}").replace('\n', " / ")),
+        };
+        println!("  {name:60} {}", found.shown());
+        found
+    };
+    LOOKS.iter().map(found).collect()
 }
 
 fn attempt(setting: &Setting, person: &Person, check: &Check, who: Who) -> anyhow::Result<Found> {
@@ -134,7 +164,7 @@ impl Found {
         match self {
             Self::Same => "as expected".to_owned(),
             Self::Different => "differs, as documented".to_owned(),
-            Self::Wrong(what) => format!("WRONG: {what}"),
+            Self::Wrong(what) => format!("{WRONG}: {what}"),
         }
     }
 }
@@ -144,14 +174,13 @@ fn report(outcomes: &[Outcome]) -> Section {
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     let names: Vec<_> = outcomes.iter().map(|outcome| outcome.who.name()).collect();
     line(format!("| | {} |\n| --- |{}", names.join(" | "), " --- |".repeat(names.len())));
-    for (number, check) in CHECKS.iter().enumerate() {
-        let cells: Vec<_> = outcomes.iter().map(|outcome| outcome.found[number].shown()).collect();
-        line(format!("| {} | {} |", check.name, cells.join(" | ")));
-        for outcome in outcomes {
-            if let Found::Wrong(_) = outcome.found[number] {
-                failed.push(format!("{} as {}", check.name, outcome.who.name()));
-            }
-        }
+    let rows = CHECKS.iter().map(|check| check.name).chain(LOOKS.iter().map(|(name, _)| *name));
+    for (number, name) in rows.enumerate() {
+        let of = |outcome: &Outcome| outcome.found.iter().chain(&outcome.seen).nth(number).map(Found::shown);
+        let cells: Vec<_> = outcomes.iter().filter_map(of).collect();
+        line(format!("| {name} | {} |", cells.join(" | ")));
+        let wrong = outcomes.iter().zip(&cells).filter(|(_, cell)| cell.starts_with(WRONG));
+        failed.extend(wrong.map(|(outcome, _)| format!("{name} as {}", outcome.who.name())));
     }
     line("\nWith one id this differs:\n".to_owned());
     for check in CHECKS {
@@ -176,10 +205,13 @@ fn report(outcomes: &[Outcome]) -> Section {
     let body = format!(
         "**{} checks as {}, {wrong} of them wrong.** A {RELEASE} that debootstrap made (minbase with {}), pushed by \
          skopeo into Debian's docker-registry on loopback, pulled by each of them into a cache of their own; each check \
-         is one `hwb image run --rm`, with everything on that it has by default.\n\n{text}",
-        CHECKS.len(),
+         is one `hwb image run --rm`, with everything on that it has by default. The last {} look at an image that `hwb \
+         image commit` made of a run of all kinds of changes, and pushed there, beside one of the same change that \
+         `docker commit` made: with podman, docker, skopeo and umoci of Debian.\n\n{text}",
+        CHECKS.len() + LOOKS.len(),
         names.join(", "),
         PACKAGES.join(" and "),
+        LOOKS.len(),
     );
     Section { part: "image", command: "cargo xtask full image".to_owned(), body, failed }
 }

@@ -44,11 +44,16 @@ impl Origin {
         Ok(Self { registry: DockerRegistry::start(Encryption::None, Entry::Everybody), layouts })
     }
 
+    /// What an image of this name is called here.
+    pub(crate) fn reference(&self, name: &str) -> String {
+        format!("{}/{name}:latest", self.registry.address())
+    }
+
     /// Packs a tree as an image of one layer, and pushes it under a name; the whole of its reference.
     pub(crate) fn push(&self, tree: &Path, name: &str) -> anyhow::Result<String> {
         let layout = self.layouts.path().join(name);
         pack(tree, &layout)?;
-        let reference = format!("{}/{name}:latest", self.registry.address());
+        let reference = self.reference(name);
         let mut command = program("skopeo");
         command.args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
         command.arg(format!("oci:{}:latest", layout.display())).arg(format!("docker://{reference}"));

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::super::debian::Debians;
 use super::SCRIPT;
 use crate::corpus::{PYTHON, Row, file_name, files_named};
 use crate::fetch::Index;
+use crate::full::debian::Debians;
 use crate::programs::{capture, program};
 use crate::workspace::Workspace;
 

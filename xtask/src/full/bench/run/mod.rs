@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::super::image::origin::Origin;
-use super::super::image::person::{Person, Who};
 use super::ground::Ground;
 use super::{BenchOptions, empty, measure};
 use crate::evidence::Section;
+use crate::full::image::origin::Origin;
+use crate::full::image::person::{Person, Who};
 use crate::programs::{capture, program, tail};
 use crate::workspace::Workspace;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::super::super::image::person::Person;
+use crate::full::image::person::Person;
 use crate::programs::{capture, program, run};
 use crate::workspace::Workspace;
 
