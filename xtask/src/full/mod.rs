@@ -121,8 +121,8 @@ pub(crate) struct BenchOptions {
     /// Rounds; in each every tool runs once.
     #[arg(long, default_value_t = 15)]
     pub(crate) rounds: usize,
-    /// The folder that projects, outputs and caches stand in [default: below the target folder; for `tree` and `run`
-    /// in an ext4 with a journal that is made there].
+    /// The folder that projects, outputs and caches stand in [default: below the target folder; for `tree`, `run` and
+    /// `layers` in an ext4 with a journal that is made there].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) place: Option<PathBuf>,
     /// Only these projects.
@@ -143,6 +143,8 @@ pub(crate) enum Bench {
     Repair,
     /// `hwb image run` against `runc run`, `podman run` and `docker run`.
     Run,
+    /// `hwb image pull`, `run`, `commit` and `push` against docker, skopeo and umoci.
+    Layers,
 }
 
 /// Runs one part and writes its section, if it was the release build that was looked at.

@@ -52,6 +52,14 @@ impl Ground {
         Ok(ground)
     }
 
+    /// Takes the folder that was asked for, whatever it is on, or mounts a file system below `usual`.
+    pub(super) fn journaled_unless(usual: &Path, asked: Option<&Path>) -> anyhow::Result<Self> {
+        match asked {
+            Some(place) => Self::at(place, None),
+            None => Self::with_journal(usual, None),
+        }
+    }
+
     fn at(place: &Path, image: Option<Mount>) -> anyhow::Result<Self> {
         fs_err::create_dir_all(place)?;
         let place = fs_err::canonicalize(place)?;

@@ -20,6 +20,7 @@ use crate::workspace::{Workspace, ambient};
 
 mod audit;
 mod ground;
+mod layers;
 mod memory;
 mod projects;
 mod repair;
@@ -63,13 +64,8 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions) -> anyhow::Resu
             builds(workspace, options, &Ground::with_journal(&usual, asked)?, ("bench tree", tree::run))
         }
         Bench::Repair => repair::run(workspace, options, &Ground::open(&usual, asked)?),
-        Bench::Run => {
-            let ground = match asked {
-                Some(place) => Ground::open(place, None),
-                None => Ground::with_journal(&usual, None),
-            };
-            run::run(workspace, options, &ground?)
-        }
+        Bench::Run => run::run(workspace, options, &Ground::journaled_unless(&usual, asked)?),
+        Bench::Layers => layers::run(workspace, options, &Ground::journaled_unless(&usual, asked)?),
         Bench::Audit => audit::run(workspace, options, &Ground::open(&usual, asked)?),
     }
 }

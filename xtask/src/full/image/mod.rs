@@ -35,7 +35,7 @@ use self::origin::Origin;
 use self::person::{Person, Who};
 
 /// What the image has besides a minimal Debian.
-const PACKAGES: [&str; 2] = ["libcap2-bin", "python3-pip"];
+pub(super) const PACKAGES: [&str; 2] = ["libcap2-bin", "python3-pip"];
 
 /// Where the certificates of the machine stand in the container, for the package index.
 const CERTIFICATES: &str = "/run/certificates.pem";

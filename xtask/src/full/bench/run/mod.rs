@@ -149,7 +149,7 @@ fn cache(place: &Path, who: Who) -> PathBuf {
 }
 
 /// Times a command from start to end; it must succeed.
-fn timed(command: &mut Command) -> anyhow::Result<Duration> {
+pub(super) fn timed(command: &mut Command) -> anyhow::Result<Duration> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
     let output = command.output().context("the tool did not start")?;
