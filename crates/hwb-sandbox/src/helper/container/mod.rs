@@ -160,8 +160,13 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
         None => command::Streams::of(order, &streams)?,
     };
     let (questions, questions_end) = wire::channel().map_err(step("make a channel"))?;
+    let (leave, leave_end) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe")(errno.into()))?;
     match os::clone_process(UnshareFlags::empty()).map_err(step("start a process"))? {
         None => {
+            drop(leave_end);
+            // The command must never see process 1 with all that it could do until now.
+            let _at_the_end = std::fs::File::from(leave).read(&mut [0]);
             let is_asked = filter.command != filter.init;
             let ask = is_asked.then_some(&questions_end);
             let report = place.become_command(order, &streams, (&filter.command, ask));
@@ -169,7 +174,9 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
             Ok(Begun::Copy)
         }
         Some(command) => {
-            drop((errors_end, questions_end));
+            drop((errors_end, questions_end, leave));
+            disarm(order, filter).map_err(step("give up what is not needed any more"))?;
+            drop(leave_end);
             let mut report = Vec::new();
             std::fs::File::from(errors).read_to_end(&mut report).map_err(step("watch the command start"))?;
             if !report.is_empty() {
@@ -177,7 +184,6 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
             }
             let questions = wire::next_answer(&questions).map_err(step("listen to the command"))?;
             let questions = questions.and_then(|(_, descriptors)| descriptors.into_iter().next());
-            disarm(order, filter).map_err(step("give up what is not needed any more"))?;
             let ears = Ears { wakeup, questions };
             Ok(Begun::Started { command, terminal, made: targets.into_made(), ears })
         }
