@@ -305,6 +305,8 @@ impl From<EnvironmentError> for Error {
     }
 }
 
+const PROXY_PASSWORD: &str = "the proxy asks for a password: put it into `HTTPS_PROXY`";
+
 /// What to try when the index, the proxy or the interpreter is why.
 fn seam_hints(error: &SeamError) -> Vec<String> {
     let mut hints = match error {
@@ -332,7 +334,8 @@ fn seam_hints(error: &SeamError) -> Vec<String> {
             "dns error",
             "the host name cannot be looked up: is there a network, or does a proxy need `HTTPS_PROXY`?",
         ),
-        ("407", "the proxy asks for a password: put it into `HTTPS_PROXY`"),
+        ("client error (407", PROXY_PASSWORD),
+        ("proxy authorization required", PROXY_PASSWORD),
         (
             "401 Unauthorized",
             "the server asks for credentials: give them in the URL or netrc, for an index also in `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`",

@@ -434,17 +434,20 @@ impl Running for Process {
         deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<Option<Vec<u8>>, SandboxError> {
+        let program = self.program.clone();
+        let failed =
+            |source| SandboxError::Watch { action: "read the output of", program: program.clone(), source };
         loop {
             if let Some(line) = self.take_answer() {
+                // The pipes were read one after the other: what was written before the answer may have come after its
+                // pipe was looked at.
+                self.pass_on(Amount::Everything, sink).map_err(failed)?;
                 return Ok(Some(line));
             }
             if self.answers.is_none() || self.status.is_some() {
                 return Ok(None);
             }
             if self.attend(cancel, deadline, sink)? == Turn::Ended {
-                let program = self.program.clone();
-                let failed =
-                    |source| SandboxError::Watch { action: "read the last output of", program, source };
                 self.finish(sink).map_err(failed)?;
             }
         }

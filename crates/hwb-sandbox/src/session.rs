@@ -175,7 +175,8 @@ pub trait Running: Debug + Send {
     /// Closes its standard input.
     fn close_stdin(&mut self);
 
-    /// Waits for one line on the control pipe, passing output on meanwhile; the line comes without its newline.
+    /// Waits for one line on the control pipe, passing output on meanwhile, all that was written before the line included;
+    /// the line comes without its newline.
     ///
     /// `None` if the command ended or closed its control pipe without another answer, or has none.
     ///

@@ -30,9 +30,10 @@ fn main() -> ExitCode {
         Some(first) if first == "signalled" => return be_signalled(),
         _ => {}
     }
-    let tests: [(&str, fn()); 17] = [
+    let tests: [(&str, fn()); 18] = [
         ("says_how_a_command_ended", says_how_a_command_ended),
         ("holds_a_conversation", holds_a_conversation),
+        ("answers_after_what_was_written", answers_after_what_was_written),
         ("ends_what_left_the_session", ends_what_left_the_session),
         ("ends_everything_when_hwb_is_killed", ends_everything_when_hwb_is_killed),
         ("is_stopped_by_a_deadline", is_stopped_by_a_deadline),
@@ -136,6 +137,18 @@ fn holds_a_conversation() {
     assert_eq!(running.answer(&cancel, None, &mut transcript).unwrap(), None);
     assert_eq!(running.wait(&cancel, None, &mut transcript).unwrap(), ExitStatus::Code(0));
     assert_eq!(transcript.0, "heard\nheard\n");
+}
+
+/// What was written before an answer was passed on when the answer comes.
+fn answers_after_what_was_written() {
+    let mut transcript = Transcript::default();
+    let script =
+        "i=0; while [ $i -lt 4000 ]; do echo 123456789 >&2; i=$((i + 1)); done; echo end; echo done >&3";
+    let spec = ExecSpec { control: Control::Pipe, ..shell(script) };
+    let mut running = start(&HOST, &spec).unwrap();
+    let answer = running.answer(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+    assert_eq!(answer.as_deref(), Some(&b"done"[..]));
+    assert_eq!(transcript.0.len(), 40_000 + "end\n".len());
 }
 
 /// Makes a fifo; reading it to its end shows that nobody who could write is left.
@@ -303,8 +316,9 @@ fn mounts_at_fixed_paths() {
         "ls /hwb-test | tr '\\n' ' '; [ -c /dev/null ] && [ -d /proc/self ] && echo whole",
         "env file src whole\n",
     );
-    let here = directory.path().display();
-    check(&session, &format!("echo y > {here}/work/y; cat {here}/work/y; ls -d /usr/bin"), "y\n/usr/bin\n");
+    let here = directory.path().join("work");
+    let here = here.display();
+    check(&session, &format!("echo y > {here}/y; cat {here}/y; ls -d /usr/bin"), "y\n/usr/bin\n");
     let spec = ExecSpec { cwd: GuestPath::new("/hwb-test/src"), ..shell("pwd -P") };
     let mut transcript = Transcript::default();
     start(&session, &spec).unwrap().wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();

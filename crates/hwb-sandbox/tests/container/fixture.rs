@@ -50,7 +50,7 @@ impl Drop for Fixture {
         let inner = fs_err::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         for fixture in inner.chain([self.path().to_owned()]) {
             // The kernel leaves them closed to their owner.
-            let mut directory = fixture.join("changes/work/work");
+            let mut directory = fixture.join("changes").join("work/work");
             for below in ["incompat", "volatile", "."] {
                 let _missing = std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700));
                 directory.push(below);

@@ -201,8 +201,8 @@ fn follows_no_link_out(fixture: &Fixture) {
     };
     link("absolute", outside.join("target").display().to_string());
     link("climbing", format!("{up}{}", outside.join("new").display()));
-    link("magic", "/proc/self/root/etc/from-magic".to_owned());
-    link("process", "/proc/1/root/tmp/from-process".to_owned());
+    link("magic", "/proc/self/cwd/etc/from-magic".to_owned());
+    link("process", "/proc/1/cwd/tmp/from-process".to_owned());
     link("directory", outside.display().to_string());
     link("loop", "loop".to_owned());
     let place = |name: &str| Place::File {

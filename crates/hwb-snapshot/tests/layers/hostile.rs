@@ -173,15 +173,15 @@ fn contained() {
         );
     }
     contained(
-        new().link("d/out", "/proc/self/root/etc").file("d/out/passwd", "x"),
+        new().link("d/out", "/proc/self/cwd/etc").file("d/out/passwd", "x"),
         "/ dir 755
          d dir 755
-         d/out -> /proc/self/root/etc
+         d/out -> /proc/self/cwd/etc
          proc dir 755
          proc/self dir 755
-         proc/self/root dir 755
-         proc/self/root/etc dir 755
-         proc/self/root/etc/passwd file \"x\" 644",
+         proc/self/cwd dir 755
+         proc/self/cwd/etc dir 755
+         proc/self/cwd/etc/passwd file \"x\" 644",
     );
     // A link of the layer below is hidden, not followed.
     contained(

@@ -397,6 +397,14 @@ fn a_file_of_the_index_is_wrong() {
       caused by: Failed to fetch: `http://[INDEX]/files/tiny_backend-1.0-py3-none-any.whl`
       caused by: HTTP status client error (404 Not Found) for url (http://[INDEX]/files/tiny_backend-1.0-py3-none-any.whl)
     ");
+    assert_snapshot!(fail(Fault::Status(407)), @r"
+    exit: 5
+    --- stderr
+    error: failed to resolve `tiny-backend`
+      caused by: Failed to fetch: `http://[INDEX]/files/tiny_backend-1.0-py3-none-any.whl`
+      caused by: HTTP status client error (407 Answer) for url (http://[INDEX]/files/tiny_backend-1.0-py3-none-any.whl)
+    hint: the proxy asks for a password: put it into `HTTPS_PROXY`
+    ");
     let sdist = greeter().sdist();
     let fail = |fault: Fault| {
         let index = Index::builder().file(sdist.clone()).fault(&sdist.name, fault).serve();

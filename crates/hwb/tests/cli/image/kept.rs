@@ -45,13 +45,13 @@ fn runs(place: &Place) -> Vec<String> {
 #[test]
 fn what_a_run_wrote_becomes_an_image() {
     let place = Place::new();
-    keep(&place, "one", "echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /work/out");
+    keep(&place, "one", "echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /job/out");
     let context = &place.context;
     assert_snapshot!(context.run(["image", "ls", "--runs"]), @r"
     exit: 0
     --- stdout
     RUN  IMAGE                    CREATED               EXIT  COMMAND
-    one  [REGISTRY]/shell:1  [DATE]  0     sh -ec echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /work/out
+    one  [REGISTRY]/shell:1  [DATE]  0     sh -ec echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /job/out
     ");
     let refused = place.run(&["--name", "one"], &["true"]);
     assert_snapshot!(refused, @r"
@@ -69,8 +69,8 @@ fn what_a_run_wrote_becomes_an_image() {
             "etc/kept 600 0:0 @1000000000",
             "etc/new 644 0:0 @1000000000",
             "etc/.wh.second 600 0:0 @0",
-            "work/ 755 0:0 @1000000000",
-            "work/out 644 0:0 @1000000000",
+            "job/ 755 0:0 @1000000000",
+            "job/out 644 0:0 @1000000000",
         ]
     );
     assert_eq!(report(&place, &arguments), first, "the same changes make the same image");
@@ -79,13 +79,13 @@ fn what_a_run_wrote_becomes_an_image() {
         place.run_image("mine:1", &["--pull", "never"], &["sh", "-c", script]).success().stdout
     };
     assert_eq!(
-        says("cat /etc/new /work/out; ls /etc; stat -c %a /etc/kept; echo $FROM $A"),
+        says("cat /etc/new /job/out; ls /etc; stat -c %a /etc/kept; echo $FROM $A"),
         "new\nout\ngroup\nhostname\nhosts\nkept\nnew\npasswd\nresolv.conf\n600\nimage b\n"
     );
     assert_snapshot!(context.run(["image", "history", "mine:1"]), @r"
     exit: 0
     --- stdout
-    [DATE]  [SIZE]  sh -ec echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /work/out
+    [DATE]  [SIZE]  sh -ec echo new > /etc/new; rm /etc/second; chmod 600 /etc/kept; echo out > /job/out
     [DATE]  [SIZE]    COPY
     [DATE]  [SIZE]    COPY
     ");

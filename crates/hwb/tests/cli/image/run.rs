@@ -20,7 +20,7 @@ fn image() -> Image {
         .layer(&second)
         .config("Env", vec!["PATH=/bin", "FROM=image"])
         .config("Cmd", vec!["cat", "/etc/second"])
-        .config("WorkingDir", "/work")
+        .config("WorkingDir", "/job")
 }
 
 pub(super) struct Place {
@@ -64,7 +64,7 @@ fn a_command_runs_in_the_layers_of_its_image() {
     --- stdout
     second
     ");
-    assert_eq!(place.says(&[], "cat /etc/kept; test -e /etc/gone || echo gone; pwd"), "kept\ngone\n/work\n");
+    assert_eq!(place.says(&[], "cat /etc/kept; test -e /etc/gone || echo gone; pwd"), "kept\ngone\n/job\n");
     assert_eq!(place.says(&[], "echo $FROM $HOME $$; id -u"), "image /root 2\n0\n");
     // Nothing of a run is there in the next one.
     place.run(&[], &["sh", "-c", "echo changed > /etc/kept; rm /etc/second"]).success();
