@@ -142,13 +142,12 @@ fn holds_a_conversation() {
 /// What was written before an answer was passed on when the answer comes.
 fn answers_after_what_was_written() {
     let mut transcript = Transcript::default();
-    let script =
-        "i=0; while [ $i -lt 4000 ]; do echo 123456789 >&2; i=$((i + 1)); done; echo end; echo done >&3";
+    let script = "printf '%040000d' 0 >&2; echo done >&3";
     let spec = ExecSpec { control: Control::Pipe, ..shell(script) };
     let mut running = start(&HOST, &spec).unwrap();
     let answer = running.answer(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
     assert_eq!(answer.as_deref(), Some(&b"done"[..]));
-    assert_eq!(transcript.0.len(), 40_000 + "end\n".len());
+    assert_eq!(transcript.0.len(), 40_000);
 }
 
 /// Makes a fifo; reading it to its end shows that nobody who could write is left.
