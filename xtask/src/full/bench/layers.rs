@@ -25,8 +25,8 @@ use crate::workspace::Workspace;
 /// Files of the image of many files.
 const FILES: u32 = 20_000;
 
-/// A change of some 650 MB, of which no two are the same.
-const CHANGE: &str = "for copy in 1 2 3; do cp -a /usr /srv/$copy; done; echo $0 > /srv/round";
+/// Copies of `/usr`, and a file so that no two changes are the same.
+const CHANGE: &str = "for copy in 1 2 3 4; do cp -a /usr /srv/$copy; done; echo $0 > /srv/round";
 
 /// Who does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +66,9 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions, ground: &Ground
     let origin = Origin::start(workspace, &["busybox-static", "docker.io", "runc", "umoci"])?;
     let place = empty(&ground.place.join("layers"))?;
     let hwb = workspace.hwb(options.program.binary.clone())?;
-    let debian = origin.push(&Debians::new(workspace).with(&PACKAGES.into())?, "debian")?;
+    let tree = Debians::new(workspace).with(&PACKAGES.into())?;
+    let changed = 4 * megabytes(&tree.join("usr"))?;
+    let debian = origin.push(&tree, "debian")?;
     let files = origin.push(&many_files(&place.join("files"))?, "files")?;
     let docker = Docker::start(&place.join("docker"))?;
     let person = Person::create(Who::Root, &hwb)?;
@@ -84,13 +86,13 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions, ground: &Ground
     }
     let medians =
         measure(options.rounds, &[Tool::Hwb, Tool::Docker], |tool| arena.time(Task::Commit, tool, &debian))?;
-    rows.push_str(&row("commit and push: 650 MB", &medians));
+    rows.push_str(&row(&format!("commit and push: {changed} MB"), &medians));
     let (ours, theirs) = (arena.size(Tool::Hwb)?, arena.size(Tool::Docker)?);
     let docker = capture(arena.docker.command().args(["version", "--format", "{{.Server.Version}}"]))?;
     let body = format!(
         "{} rounds, docker {}, skopeo and umoci of Debian, as root, on {}. Each begins with an empty store; the registry \
          is Debian's, on loopback. hwb unpacks for the first command that wants the files, so that its unpacking has the \
-         command in it. Size of the pushed layer of 650 MB, by gzip: {:.1} MB, {:.3} of docker's.\n\n\
+         command in it. Size of the pushed layer of {changed} MB, by gzip: {:.1} MB, {:.3} of docker's.\n\n\
          | | hwb ms | docker ms | skopeo or umoci ms | ratio |\n| --- | --- | --- | --- | --- |\n{rows}",
         options.rounds,
         docker.trim(),
@@ -225,6 +227,12 @@ impl Arena {
         let manifest: Value = serde_json::from_str(&said).context("a manifest is JSON")?;
         manifest["layers"][1]["size"].as_f64().context("there is no second layer")
     }
+}
+
+fn megabytes(folder: &Path) -> anyhow::Result<u64> {
+    let said =
+        capture(program("du").args(["--summarize", "--apparent-size", "--block-size=1000000"]).arg(folder))?;
+    said.split_whitespace().next().and_then(|size| size.parse().ok()).context("du tells no size")
 }
 
 /// A system in which `true` can be run, and many files.
