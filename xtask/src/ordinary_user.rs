@@ -14,7 +14,7 @@ use crate::tiers::Tally;
 use crate::workspace::Workspace;
 
 /// Only what every user of the machine has.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A test program, and the package it belongs to.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -81,6 +82,26 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Removes what is at a place, whatever it is, if anything is.
+///
+/// # Errors
+///
+/// It cannot be removed.
+pub(crate) fn remove(place: &Path) -> anyhow::Result<()> {
+    capture(program("rm").arg("-rf").arg(place)).map(drop)
+}
+
+/// Makes an empty folder where anything may have been.
+///
+/// # Errors
+///
+/// What is there cannot be removed, or the folder not be made.
+pub(crate) fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
+    remove(folder)?;
+    fs_err::create_dir_all(folder)?;
+    Ok(folder.to_owned())
 }
 
 /// The last lines of a text.

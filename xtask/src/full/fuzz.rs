@@ -17,6 +17,11 @@ pub(super) fn run(workspace: &Workspace, seconds: u64, only: &[String]) -> anyho
     if targets.is_empty() {
         bail!("there is no fuzz target in {}", fuzz.display());
     }
+    let names: Vec<String> =
+        targets.iter().map(|target| file_name(target).trim_end_matches(".rs").to_owned()).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
+        bail!("there is no fuzz target `{unknown}`; there are {}", names.join(", "));
+    }
     let built = workspace.target.join("fuzz");
     let flags = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -32,16 +37,15 @@ pub(super) fn run(workspace: &Workspace, seconds: u64, only: &[String]) -> anyho
     let evidence = fs_err::read_to_string(workspace.root.join("docs/evidence.md")).unwrap_or_default();
     let mut rows = String::new();
     let mut crashed = Vec::new();
-    for target in &targets {
-        let name = file_name(target).trim_end_matches(".rs").to_owned();
-        if !only.is_empty() && !only.contains(&name) {
-            rows.extend(earlier(&evidence, &name));
+    for name in &names {
+        if !only.is_empty() && !only.contains(name) {
+            rows.extend(earlier(&evidence, name));
             continue;
         }
-        let corpus = built.join("corpus").join(&name);
+        let corpus = built.join("corpus").join(name);
         fs_err::create_dir_all(&corpus)?;
-        let mut command = program(built.join(&host).join("release").join(&name));
-        command.arg(&corpus).arg(fuzz.join("seeds").join(&name)).current_dir(&built);
+        let mut command = program(built.join(&host).join("release").join(name));
+        command.arg(&corpus).arg(fuzz.join("seeds").join(name)).current_dir(&built);
         command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
         // libFuzzer reports on its standard error.
         let mut shell = program("sh");

@@ -9,7 +9,7 @@ use crate::corpus::file_name;
 use crate::mounts::Mount;
 use crate::programs::{capture, program};
 
-/// The size of an image: the large tree, its repository and copies of it.
+/// The size of an image: the largest of what is measured, and copies of it.
 const IMAGE: &str = "6G";
 
 /// A folder, and what is known of its file system.
@@ -32,14 +32,7 @@ impl Ground {
     ///
     /// The large tree is to stand on an ext4 with a journal, as on most machines: without one writing is cheaper.
     pub(super) fn with_journal(usual: &Path, asked: Option<&Path>) -> anyhow::Result<Self> {
-        let ground = match asked {
-            Some(place) => Self::at(place, None),
-            None => {
-                let at = usual.join("journaled");
-                let image = journaled(&usual.join("journaled.ext4"), at.clone())?;
-                Self::at(&at, Some(image))
-            }
-        }?;
+        let ground = Self::journaled_unless(usual, asked)?;
         if ground.file_system != FileSystem::Ext4(Journal::Yes) {
             bail!(
                 "{} is on {}, and the large tree is measured on an ext4 with a journal: \
@@ -56,7 +49,11 @@ impl Ground {
     pub(super) fn journaled_unless(usual: &Path, asked: Option<&Path>) -> anyhow::Result<Self> {
         match asked {
             Some(place) => Self::at(place, None),
-            None => Self::with_journal(usual, None),
+            None => {
+                let at = usual.join("journaled");
+                let image = journaled(&usual.join("journaled.ext4"), at.clone())?;
+                Self::at(&at, Some(image))
+            }
         }
     }
 

@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use super::ground::Ground;
 use super::run::timed;
-use super::{BenchOptions, empty, measure};
+use super::{BenchOptions, measure};
 use crate::evidence::Section;
 use crate::full::debian::Debians;
 use crate::full::image::PACKAGES;
-use crate::full::image::engines::Docker;
+use crate::full::image::engines::{Docker, skopeo_copy};
 use crate::full::image::origin::Origin;
 use crate::full::image::person::{Person, Who};
-use crate::programs::{capture, program};
+use crate::programs::{capture, empty, program, remove};
 use crate::workspace::Workspace;
 
 /// Files of the image of many files.
@@ -88,14 +88,14 @@ pub(super) fn run(workspace: &Workspace, options: &BenchOptions, ground: &Ground
         measure(options.rounds, &[Tool::Hwb, Tool::Docker], |tool| arena.time(Task::Commit, tool, &debian))?;
     rows.push_str(&row(&format!("commit and push: {changed} MB"), &medians));
     let (ours, theirs) = (arena.size(Tool::Hwb)?, arena.size(Tool::Docker)?);
-    let docker = capture(arena.docker.command().args(["version", "--format", "{{.Server.Version}}"]))?;
+    let docker = arena.docker.version()?;
     let body = format!(
         "{} rounds, docker {}, skopeo and umoci of Debian, as root, on {}. Each begins with an empty store; the registry \
          is Debian's, on loopback. hwb unpacks for the first command that wants the files, so that its unpacking has the \
          command in it. Size of the pushed layer of {changed} MB, by gzip: {:.1} MB, {:.3} of docker's.\n\n\
          | | hwb ms | docker ms | skopeo or umoci ms | ratio |\n| --- | --- | --- | --- | --- |\n{rows}",
         options.rounds,
-        docker.trim(),
+        docker,
         ground.file_system,
         ours / 1e6,
         ours / theirs,
@@ -137,7 +137,7 @@ impl Arena {
         match tool {
             Tool::Hwb => empty(&self.place.join("cache")).map(drop),
             Tool::Skopeo => {
-                capture(program("rm").arg("-rf").arg(self.place.join("bundle")))?;
+                remove(&self.place.join("bundle"))?;
                 empty(&self.place.join("layout")).map(drop)
             }
             Tool::Docker => {
@@ -174,12 +174,7 @@ impl Arena {
         match tool {
             Tool::Hwb => self.hwb(&["pull", image]),
             Tool::Docker => self.docker(&["pull", image]),
-            Tool::Skopeo => {
-                let mut command = program("skopeo");
-                command.args(["copy", "--insecure-policy", "--src-tls-verify=false"]);
-                command.arg(format!("docker://{image}")).arg(format!("oci:{}", self.layout()));
-                command
-            }
+            Tool::Skopeo => skopeo_copy(&format!("docker://{image}"), &format!("oci:{}", self.layout())),
         }
     }
 
@@ -187,7 +182,11 @@ impl Arena {
     fn unpack(&self, tool: Tool, image: &str) -> Command {
         match tool {
             Tool::Hwb => self.hwb(&["run", "--rm", image, "true"]),
-            Tool::Docker => self.docker(&["run", "--rm", "--network", "host", image, "true"]),
+            Tool::Docker => {
+                let mut command = self.docker.run();
+                command.args(["--rm", image, "true"]);
+                command
+            }
             Tool::Skopeo => {
                 let mut command = program("umoci");
                 command.args(["unpack", "--image", &self.layout()]).arg(self.place.join("bundle"));
@@ -200,18 +199,14 @@ impl Arena {
     fn commit(&mut self, tool: Tool, image: &str) -> (Vec<Command>, Vec<Command>) {
         *self.pushed.entry(tool).or_default() += 1;
         let name = self.name(tool);
-        let change = [image, "sh", "-c", CHANGE, &name];
-        match tool {
-            Tool::Hwb => {
-                let run = self.hwb(&[&["run", "--name", "changed"][..], &change].concat());
-                (vec![run], vec![self.hwb(&["commit", "changed", &name]), self.hwb(&["push", &name])])
-            }
-            Tool::Docker | Tool::Skopeo => {
-                let run = ["run", "--network", "host", "--name", "changed"];
-                let run = self.docker(&[&run[..], &change].concat());
-                (vec![run], vec![self.docker(&["commit", "changed", &name]), self.docker(&["push", &name])])
-            }
-        }
+        let command = |arguments: &[&str]| match tool {
+            Tool::Hwb => self.hwb(arguments),
+            Tool::Docker => self.docker(arguments),
+            Tool::Skopeo => unreachable!("neither skopeo nor umoci runs a command"),
+        };
+        // The host's network is what hwb gives by itself.
+        let run = ["run", "--network", "host", "--name", "changed", image, "sh", "-c", CHANGE, &name];
+        (vec![command(&run)], vec![command(&["commit", "changed", &name]), command(&["push", &name])])
     }
 
     /// What a tool pushed last.

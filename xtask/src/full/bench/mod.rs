@@ -279,13 +279,6 @@ fn frontend(arena: &Arena, (tool, cache): (Tool, &Path), source: &Path, out: &Pa
     }
 }
 
-/// An empty folder in the place of whatever stands there.
-fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
-    capture(program("rm").arg("-rf").arg(folder))?;
-    fs_err::create_dir_all(folder)?;
-    Ok(folder.to_owned())
-}
-
 /// Gives a command a built environment, and keeps what it was given already.
 fn surround(home: &Path, command: &mut Command) {
     let own: Vec<(OsString, OsString)> =

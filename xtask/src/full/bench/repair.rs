@@ -10,13 +10,13 @@ use anyhow::{Context as _, bail};
 
 use super::audit::newest_wheel;
 use super::memory::{finish, largest};
-use super::{BenchOptions, Ground, empty, measure, middle, timed};
+use super::{BenchOptions, Ground, measure, middle, timed};
 use crate::corpus::{Corpus, PYTHON, Row, file_name, only_wheel};
 use crate::evidence::Section;
 use crate::fetch::Index;
 use crate::full::repair::{self, Smoke};
 use crate::peers::Peers;
-use crate::programs::{capture, program};
+use crate::programs::{capture, empty, program};
 use crate::workspace::Workspace;
 
 /// Projects of the corpus, repaired as hwb builds them.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use hwb_testkit::Tree;
 
-use super::{Arena, BenchOptions, Tool, empty, frontend, measure, projects, surround, timed};
+use super::{Arena, BenchOptions, Tool, frontend, measure, projects, surround, timed};
 use crate::compare;
 use crate::corpus::only_wheel;
-use crate::programs::{capture, program};
+use crate::programs::{capture, empty, program};
 
 /// What an earlier build left to a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,16 +4,15 @@
 //! podman and docker make of the image must be what docker's own image is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::engines::{Docker, Podman};
+use super::engines::{Docker, Podman, skopeo_copy};
 use super::person::Person;
-use crate::programs::{capture, program};
+use crate::programs::{capture, empty, program, remove};
 
 /// The program that reads layers; it knows nothing of hwb.
 const SCRIPT: &str = include_str!("../../../python/layer.py");
@@ -58,7 +57,7 @@ pub(super) const LOOKS: [(&str, Look); 5] = [
     }),
     ("`docker run`", |judges, image| {
         capture(judges.docker.command().args(["pull", "--quiet", image]))?;
-        judges.see(&capture(docker_run(&judges.docker).args(["--rm", image, "sh", "-c", LOOK]))?)
+        judges.see(&capture(judges.docker.run().args(["--rm", image, "sh", "-c", LOOK]))?)
     }),
 ];
 
@@ -69,13 +68,13 @@ impl Judges {
         let docker = Docker::start(&place.path().join("docker"))?;
         let podman = Podman::new(place.path().join("podman"));
         capture(docker.command().args(["pull", "--quiet", image]))?;
-        capture(docker_run(&docker).args(["--name", "changed", image, "sh", "-c", CHANGE]))?;
+        capture(docker.run().args(["--name", "changed", image, "sh", "-c", CHANGE]))?;
         capture(docker.command().args(["commit", "changed", "changed"]))?;
         let saved = place.path().join("saved.tar");
         capture(docker.command().args(["save", "--output"]).arg(&saved).arg("changed"))?;
         let layer = read(program("python3").args(["-I", "-c", SCRIPT]).arg(&saved).arg("--topmost"))?;
         ensure!(layer.len() > 20, "docker's layer has {} entries", layer.len());
-        let sight = capture(docker_run(&docker).args(["--rm", "changed", "sh", "-c", LOOK]))?;
+        let sight = capture(docker.run().args(["--rm", "changed", "sh", "-c", LOOK]))?;
         Ok(Self { docker, podman, layer, sight, place })
     }
 
@@ -119,8 +118,7 @@ impl Judges {
     fn unpack(&self, image: &str) -> anyhow::Result<()> {
         let (layout, bundle) = (self.place.path().join("layout"), self.place.path().join("bundle"));
         empty(&layout)?;
-        empty(&bundle)?;
-        fs_err::remove_dir(&bundle)?;
+        remove(&bundle)?;
         let layout = format!("{}:image", layout.display());
         copied(image, &format!("oci:{layout}"))?;
         capture(program("umoci").args(["unpack", "--image", &layout]).arg(&bundle))?;
@@ -129,12 +127,6 @@ impl Judges {
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
         self.see(&capture(&mut command)?)
     }
-}
-
-fn docker_run(docker: &Docker) -> Command {
-    let mut command = docker.command();
-    command.args(["run", "--network", "host"]);
-    command
 }
 
 fn inspect(image: &str) -> anyhow::Result<()> {
@@ -148,17 +140,9 @@ fn inspect(image: &str) -> anyhow::Result<()> {
 }
 
 fn copied(image: &str, to: &str) -> anyhow::Result<()> {
-    let mut command = program("skopeo");
-    command.args(["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false"]);
-    capture(command.arg(format!("docker://{image}")).arg(to)).map(drop)
+    capture(&mut skopeo_copy(&format!("docker://{image}"), to)).map(drop)
 }
 
 fn read(command: &mut Command) -> anyhow::Result<Layer> {
     serde_json::from_str(&capture(command)?).context("the list of entries is not JSON")
-}
-
-fn empty(folder: &Path) -> anyhow::Result<()> {
-    capture(program("rm").arg("-rf").arg(folder))?;
-    fs_err::create_dir_all(folder)?;
-    Ok(())
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
-use crate::programs::{program, succeeds};
+use crate::programs::{capture, program, succeeds, tail};
 
 /// How long dockerd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +42,20 @@ impl Podman {
     }
 }
 
+/// Copies an image with skopeo, to or from a registry without TLS.
+pub(crate) fn skopeo_copy(from: &str, to: &str) -> Command {
+    let mut command = program("skopeo");
+    command.args([
+        "copy",
+        "--quiet",
+        "--insecure-policy",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+    ]);
+    command.args([from, to]);
+    command
+}
+
 /// A dockerd that nobody else sees; it ends with this value.
 #[derive(Debug)]
 pub(crate) struct Docker {
@@ -59,14 +73,31 @@ impl Docker {
         command.arg("--pidfile").arg(place.join("pid")).arg("--host").arg(socket(place));
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=overlay2"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let docker =
+        let mut docker =
             Self { child: command.spawn().context("dockerd did not start")?, place: place.to_owned() };
         let end = Instant::now() + PATIENCE;
         while !succeeds(docker.command().arg("info")) {
-            ensure!(Instant::now() < end, "dockerd does not answer: see {}", place.join("log").display());
+            let log = || fs_err::read_to_string(place.join("log")).unwrap_or_default();
+            if let Some(status) = docker.child.try_wait()? {
+                bail!("dockerd ended with {status}:\n{}", tail(&log(), 12));
+            }
+            ensure!(Instant::now() < end, "dockerd does not answer:\n{}", tail(&log(), 12));
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(docker)
+    }
+
+    /// Begins `docker run` on the host's network.
+    pub(crate) fn run(&self) -> Command {
+        let mut command = self.command();
+        command.args(["run", "--network", "host"]);
+        command
+    }
+
+    /// What the daemon calls its version.
+    pub(crate) fn version(&self) -> anyhow::Result<String> {
+        let said = capture(self.command().args(["version", "--format", "{{.Server.Version}}"]))?;
+        Ok(said.trim().to_owned())
     }
 
     /// Begins a command of Debian's client: another one may come first on `PATH`.

@@ -92,7 +92,7 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
         let person = Person::create(who, &setting.hwb)?;
         let found = examine(&setting, &person, who).with_context(|| who.name())?;
         let seen = be_seen(&judges, &origin, &setting, (&person, who));
-        outcomes.push(Outcome { who, found, seen, escapes: escaping.run(&person) });
+        outcomes.push(Outcome { who, found, seen, escapes: escaping.run(who, &person) });
     }
     Ok(report(&outcomes))
 }
@@ -191,17 +191,17 @@ fn report(outcomes: &[Outcome]) -> Section {
             ));
         }
     }
-    line("\nWays out of a container that were tried from inside, all of which led nowhere:\n".to_owned());
+    let wrong = failed.len();
+    line("\nWays out of a container that were tried from inside:\n".to_owned());
     for outcome in outcomes {
         match &outcome.escapes {
-            Ok(tried) => line(format!("- {}: {tried}", outcome.who.name())),
+            Ok(tried) => line(format!("- {}: none led anywhere: {tried}", outcome.who.name())),
             Err(error) => {
                 line(format!("- {}: FAILED: {error:#}", outcome.who.name()));
                 failed.push(format!("escapes as {}", outcome.who.name()));
             }
         }
     }
-    let wrong = failed.len();
     let body = format!(
         "**{} checks as {}, {wrong} of them wrong.** A {RELEASE} that debootstrap made (minbase with {}), pushed by \
          skopeo into Debian's docker-registry on loopback, pulled by each of them into a cache of their own; each check \

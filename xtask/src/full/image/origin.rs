@@ -7,8 +7,9 @@ use hwb_testkit::docker_registry::{DockerRegistry, Encryption, Entry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::engines::skopeo_copy;
 use crate::fetch::digest;
-use crate::programs::{capture, program};
+use crate::programs::{capture, program, remove};
 use crate::tiers::{absent_packages, debian_packages};
 use crate::workspace::Workspace;
 
@@ -54,11 +55,9 @@ impl Origin {
         let layout = self.layouts.path().join(name);
         pack(tree, &layout)?;
         let reference = self.reference(name);
-        let mut command = program("skopeo");
-        command.args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
-        command.arg(format!("oci:{}:latest", layout.display())).arg(format!("docker://{reference}"));
-        capture(&mut command)?;
-        capture(program("rm").arg("-r").arg(&layout))?;
+        let from = format!("oci:{}:latest", layout.display());
+        capture(&mut skopeo_copy(&from, &format!("docker://{reference}")))?;
+        remove(&layout)?;
         Ok(reference)
     }
 }

@@ -7,11 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
-use crate::ordinary_user::Account;
+use crate::ordinary_user::{Account, PATH};
 use crate::programs::{capture, program, succeeds};
-
-/// Only what every user of the machine has.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// How many ids the system gives to an account that is given any.
 const IDS: u32 = 65536;

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::corpus::{file_name, only_wheel};
-use crate::ordinary_user::Account;
-use crate::programs::{capture, program};
+use crate::ordinary_user::{Account, PATH};
+use crate::programs::{capture, empty, program};
 
 /// Where a repair takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +45,13 @@ impl Hosts {
             Host::First => self.place.path().join("first"),
             Host::Second => self.account.home.path().join("a second place"),
         };
-        capture(program("rm").arg("-rf").arg(&folder))?;
-        fs_err::create_dir(&folder)?;
+        empty(&folder)?;
         fs_err::copy(wheel, folder.join(file_name(wheel)))?;
         let mut command = program(match host {
             Host::First => "env",
             Host::Second => "setpriv",
         });
-        command.current_dir(&folder).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.current_dir(&folder).env_clear().env("PATH", PATH);
         match host {
             Host::First => {
                 command.env("HOME", &folder).env("TZ", "UTC").env("LC_ALL", "C");

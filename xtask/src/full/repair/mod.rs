@@ -17,7 +17,7 @@ use crate::corpus::{Corpus, Kind, PYTHON, Row, build_with_hwb, file_name, only_w
 use crate::evidence::Section;
 use crate::fetch::{Index, digest};
 use crate::peers::Peers;
-use crate::programs::{capture, program, tail};
+use crate::programs::{capture, empty, program, tail};
 use crate::workspace::Workspace;
 
 mod hosts;
@@ -72,7 +72,7 @@ pub(super) fn run(workspace: &Workspace, options: &RepairOptions) -> anyhow::Res
         peers,
         hosts: Hosts::open(&hwb)?,
         tree: Tree::new(workspace, &index),
-        kept: empty(workspace.target.join("full/repaired"))?,
+        kept: empty(&workspace.target.join("full/repaired"))?,
     };
     let mut outcomes = Vec::new();
     let (subjects, absent) = subjects(workspace, &index, &hwb, options)?;
@@ -203,12 +203,6 @@ fn platforms(wheel: &Path) -> Vec<String> {
     let mut platforms: Vec<_> = set.split('.').map(str::to_owned).collect();
     platforms.sort();
     platforms
-}
-
-fn empty(folder: PathBuf) -> anyhow::Result<PathBuf> {
-    capture(program("rm").arg("-rf").arg(&folder))?;
-    fs_err::create_dir_all(&folder)?;
-    Ok(folder)
 }
 
 impl Outcome {

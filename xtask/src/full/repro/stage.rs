@@ -12,7 +12,7 @@ use crate::corpus::{file_name, only_wheel};
 use crate::fetch::Index;
 use crate::mounts::Mount;
 use crate::ordinary_user::Account;
-use crate::programs::{capture, program};
+use crate::programs::{capture, empty, program};
 use crate::workspace::ambient;
 
 /// An interpreter that every user may run.
@@ -197,9 +197,7 @@ impl Stage {
 
     /// An empty folder that the second user may write to.
     fn empty(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.place.path().join(name);
-        capture(program("rm").arg("-rf").arg(&folder))?;
-        fs_err::create_dir_all(&folder)?;
+        let folder = empty(&self.place.path().join(name))?;
         capture(program("chown").arg(format!("{}:", self.account.name)).arg(&folder))?;
         Ok(folder)
     }

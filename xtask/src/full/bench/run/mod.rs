@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::ground::Ground;
-use super::{BenchOptions, empty, measure};
+use super::{BenchOptions, measure};
 use crate::evidence::Section;
 use crate::full::image::origin::Origin;
 use crate::full::image::person::{Person, Who};
-use crate::programs::{capture, program, tail};
+use crate::programs::{capture, empty, program, tail};
 use crate::workspace::Workspace;
 
 mod peers;

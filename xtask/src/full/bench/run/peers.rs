@@ -38,10 +38,9 @@ impl Peers {
         bundle(&peers.bundle(), tree)?;
         let runc = capture(program("runc").arg("--version"))?;
         let podman = capture(program("podman").arg("--version"))?;
-        let docker = capture(peers.docker.command().args(["version", "--format", "{{.Server.Version}}"]))?;
+        let docker = peers.docker.version()?;
         let runc = runc.lines().next().unwrap_or_default().replace("version ", "");
-        peers.versions =
-            format!("{runc}, {}, docker {}", podman.trim().replace("version ", ""), docker.trim());
+        peers.versions = format!("{runc}, {}, docker {docker}", podman.trim().replace("version ", ""));
         Ok(peers)
     }
 
@@ -66,8 +65,8 @@ impl Peers {
 
     /// `docker run`.
     pub(super) fn docker(&self) -> Command {
-        let mut command = self.docker.command();
-        command.args(["run", "--rm", "--network", "host", IMAGE, "true"]);
+        let mut command = self.docker.run();
+        command.args(["--rm", IMAGE, "true"]);
         command
     }
 }
