@@ -62,6 +62,12 @@ impl Exceptions {
         self.included.insert(library);
     }
 
+    /// The same for a wheel that has by now what was to be brought along.
+    #[must_use]
+    pub fn fulfilled(self) -> Self {
+        Self { included: BTreeSet::new(), ..self }
+    }
+
     /// What comes along though no file needs it.
     pub(crate) const fn included(&self) -> &BTreeSet<String> {
         &self.included

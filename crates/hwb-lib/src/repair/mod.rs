@@ -260,7 +260,7 @@ impl Workshop<'_> {
         let packages = self.packages(&plan);
         let bytes = if plan.tag.is_some() {
             let repaired = self.write((&wheel, &code), &plan, &packages).map_err(refused)?;
-            let mut exceptions = request.exceptions;
+            let mut exceptions = request.exceptions.fulfilled();
             // Where it lies is not to be seen in the wheel alone.
             sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
             look_again(&plan, &repaired.code, &exceptions)?;

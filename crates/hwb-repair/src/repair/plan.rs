@@ -132,7 +132,7 @@ impl Plan {
         }
         let run_path = run_path::of_member(object, path, &folders);
         let edits = Edits { needed, run_path, ..Edits::default() };
-        if edits != Edits::default() {
+        if home.is_some() || edits != Edits::default() {
             self.edits.insert(object.path.clone(), edits);
         }
         if let Some(home) = home {
@@ -141,15 +141,20 @@ impl Plan {
         Ok(())
     }
 
-    /// Sees to it that no new file takes the place of one that is there.
+    /// Sees to it that no new file takes the place of one that is there, and that none is in the place of its folders.
     fn check_room(&self, wheel: &Wheel<'_>) -> Result<(), RepairError> {
         let there: BTreeSet<&str> = wheel.files().map(|member| member.path.as_str()).collect();
         let new = self.grafts.iter().map(|graft| &graft.path).chain(self.moves.values());
-        match new.into_iter().find(|path| there.contains(path.as_str())) {
-            Some(path) => Err(RepairError::Occupied(path.clone())),
+        match new.flat_map(|path| with_folders(path)).find(|path| there.contains(path)) {
+            Some(path) => Err(RepairError::Occupied(path.to_owned())),
             None => Ok(()),
         }
     }
+}
+
+/// The folders that a path leads through, and the path.
+fn with_folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(end, _)| &path[..end]).chain([path])
 }
 
 /// What a plan is drawn from.

@@ -5,7 +5,7 @@ use hwb_testkit::wheel::{Wheel, read_member};
 use hwb_testkit::{CommandContext, Elf};
 use insta::assert_snapshot;
 
-use super::{REPAIRED, WHEEL, extension, library, native, place, put, repair, wheel, wheelhouse};
+use super::{REPAIRED, WHEEL, contents, extension, library, native, place, put, repair, wheel, wheelhouse};
 use crate::member;
 
 /// A wheel with a file that needs a library, which the system has.
@@ -97,6 +97,34 @@ fn a_file_in_the_way_is_not_overwritten() {
       caused by: `greeter.scripts/tool` is there already, and would have to be written
     ");
     assert!(wheelhouse(&context).is_empty());
+    let wheel = super::wheel(&[("greeter/fast.so", extension().needs("libfar.so.2"))]);
+    let context = place(&wheel.file("greeter.libs", ""));
+    put(&context, "system/usr/lib/libfar.so.2", library("libfar.so.2").build());
+    assert_snapshot!(repair(&context, &[WHEEL]), @r"
+    exit: 6
+    --- stderr
+    error: failed to repair [WORK]/greeter-1.0-py3-none-linux_i686.whl
+      caused by: `greeter.libs` is there already, and would have to be written
+    ");
+}
+
+/// A program moves even where nothing in it has to change.
+#[test]
+fn a_program_moves_as_it_is() {
+    let tool = Elf::i686().imports("memcpy", "GLIBC_2.14", "libc.so.6").rpath("$ORIGIN/../greeter.libs");
+    let context = place(&wheel(&[("greeter-1.0.data/scripts/tool", tool)]));
+    put(&context, "system/usr/lib/libfar.so.2", library("libfar.so.2").build());
+    repair(&context, &["--include", "libfar.so.2", WHEEL]).success();
+    assert_snapshot!(contents(&context, REPAIRED), @r"
+    greeter-1.0.data/scripts/tool x
+    greeter.libs/libfar.so.2 x: is libfar.so.2, needs libc.so.6, rpath $ORIGIN
+    greeter.scripts/tool x: needs libc.so.6, rpath $ORIGIN/../greeter.libs
+    greeter/__init__.py
+    greeter-1.0.dist-info/METADATA
+    greeter-1.0.dist-info/WHEEL
+    greeter-1.0.dist-info/sboms/hwb.cdx.json
+    greeter-1.0.dist-info/RECORD
+    ");
 }
 
 #[test]
