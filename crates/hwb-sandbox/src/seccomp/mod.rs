@@ -1,10 +1,12 @@
 //! Which system calls a command in a container may make: Docker's default profile, as a program for the kernel.
 //!
 //! The kernel is a surface: most of the ways out of a container began with a call that no build needs. The profile
-//! allows what programs use and answers the rest with `EPERM`, whatever capabilities would say. Three answers differ:
+//! allows what programs use and answers the rest with `EPERM`, whatever capabilities would say. Four answers differ:
 //!
 //! - a call newer than the table does not exist (`ENOSYS`), so that a C library falls back to the older one;
 //! - so does `clone3`, whose flags a filter cannot see; `clone` may make no namespaces;
+//! - nor does the part of `socketcall` that makes a socket, whose family a filter cannot see: a 64-bit program could make
+//!   this 32-bit call too, and pass by what is said of `socket`;
 //! - with [`Owners::Forged`] and [`Owners::Recorded`], calls that change owners succeed and do nothing.
 //!
 //! Arguments are compared as the kernel will see them, in 32 bits: a family of sockets does not become another one by
@@ -55,4 +57,6 @@ enum Verdict {
     Personality,
     /// Made but for the families that reach past namespaces.
     Socket,
+    /// Made for sockets that are there already, and for pairs, which none of these families has.
+    SocketCall,
 }

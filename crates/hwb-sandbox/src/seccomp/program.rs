@@ -44,6 +44,9 @@ const PERSONALITIES: [u32; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_fff
 /// `AF_ALG` and `AF_VSOCK`: the kernel's ciphers, and the hypervisor.
 const FAMILIES: [u32; 2] = [38, 40];
 
+/// The call that makes a socket, among those of socketcall(2); linux/net.h.
+const MAKE_SOCKET: [u32; 1] = [1];
+
 fn load(offset: u32) -> Instruction {
     Instruction { code: LOAD, if_true: 0, if_false: 0, operand: offset }
 }
@@ -108,6 +111,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         }
         Verdict::Personality => among(&PERSONALITIES, answer(ALLOW), errno(EPERM)),
         Verdict::Socket => among(&FAMILIES, errno(EPERM), answer(ALLOW)),
+        Verdict::SocketCall => among(&MAKE_SOCKET, errno(ENOSYS), answer(ALLOW)),
     }
 }
 
@@ -182,7 +186,11 @@ mod tests {
                         Some((.., Verdict::Ask)) => ASK,
                         Some((
                             ..,
-                            Verdict::Allow | Verdict::Clone | Verdict::Personality | Verdict::Socket,
+                            Verdict::Allow
+                            | Verdict::Clone
+                            | Verdict::Personality
+                            | Verdict::Socket
+                            | Verdict::SocketCall,
                         )) => ALLOW,
                         None if number < newest => ERRNO | u32::from(EPERM),
                         None => ERRNO | u32::from(ENOSYS),
@@ -225,6 +233,21 @@ mod tests {
             [(0, true), (8, true), (0xffff_ffff, true), (0x4_0000, false), (0x40_0000, false)]
         {
             check("personality", personality, allowed);
+        }
+    }
+
+    /// The call that hides a family behind a pointer is no way around what is said of families.
+    #[test]
+    fn makes_no_socket_by_the_old_call() {
+        let program = program(&ALL, DEFAULT);
+        let calls = table::calls(Architecture::X86, DEFAULT);
+        let (number, ..) = *calls.iter().find(|(_, known, _)| *known == "socketcall").unwrap();
+        let missing = ERRNO | u32::from(ENOSYS);
+        let connect_pair_and_send = [(3, ALLOW), (8, ALLOW), (9, ALLOW)];
+        for (part, expect) in [(1, missing), (1 | 1 << 32, missing)].into_iter().chain(connect_pair_and_send)
+        {
+            let audit = Architecture::X86.audit_number();
+            assert_eq!(run(&program, audit, number, part), expect, "{part:#x}");
         }
     }
 

@@ -99,6 +99,7 @@ fn verdict(name: &str, rule: &str, policy: Policy) -> Verdict {
         "clone3" => MISSING,
         "personality" => Verdict::Personality,
         "socket" => Verdict::Socket,
+        "socketcall" => Verdict::SocketCall,
         capabilities if capabilities.split('+').any(has) => Verdict::Allow,
         _ => REFUSED,
     }
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_table_is_understood() {
-        let rules = ["allow", "refuse", "clone", "clone3", "personality", "socket"];
+        let rules = ["allow", "refuse", "clone", "clone3", "personality", "socket", "socketcall"];
         for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
             let columns: Vec<_> = line.split_ascii_whitespace().collect();
             assert_eq!(columns.len(), 6, "{line}");
