@@ -62,14 +62,22 @@ fn setup(mount: &Mount, error: &io::Error) -> Report {
     Report::setup(format!("mount `{}` at `{}`", mount.host, mount.guest), error)
 }
 
+/// A view of what is at `path`, of a link itself; it is not yet attached.
 pub(super) fn clone_mount(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
-        | match extent {
-            Extent::Mount => OpenTreeFlags::empty(),
-            Extent::Tree => OpenTreeFlags::AT_RECURSIVE,
-        };
+    clone_tree(path, extent, OpenTreeFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// The same for a path that the caller of hwb chose: of what a link leads to.
+pub(super) fn clone_chosen(path: &Path, extent: Extent) -> io::Result<OwnedFd> {
+    clone_tree(path, extent, OpenTreeFlags::empty())
+}
+
+fn clone_tree(path: &Path, extent: Extent, links: OpenTreeFlags) -> io::Result<OwnedFd> {
+    let extent = match extent {
+        Extent::Mount => OpenTreeFlags::empty(),
+        Extent::Tree => OpenTreeFlags::AT_RECURSIVE,
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | links | extent;
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 
@@ -92,7 +100,7 @@ fn clone_top() -> io::Result<Vec<(OsString, TopEntry)>> {
 
 pub(super) fn clone_source(mount: &Mount) -> Result<Source, Report> {
     let clone =
-        |path: &HostPath, extent| clone_mount(path.as_path(), extent).map_err(|error| setup(mount, &error));
+        |path: &HostPath, extent| clone_chosen(path.as_path(), extent).map_err(|error| setup(mount, &error));
     match &mount.access {
         Access::ReadWrite => Ok(Source { tree: clone(&mount.host, Extent::Tree)?, changes: None }),
         Access::ReadOnly => {

@@ -145,6 +145,10 @@ fn stands_things_on_the_root(fixture: &Fixture) {
     let host = fixture.path().join("host");
     fs_err::create_dir(&host).unwrap();
     std::fs::File::create(host.join("file")).unwrap().write_all(b"host\n").unwrap();
+    // What a caller names is what a link leads to.
+    for (target, name) in [("file", "link"), (".", "directory-link")] {
+        fs_err::os::unix::fs::symlink(target, host.join(name)).unwrap();
+    }
     let mount = |name: &str, guest: &str, access| {
         Place::Host(Mount { host: HostPath::new(host.join(name)), guest: GuestPath::new(guest), access })
     };
@@ -157,9 +161,11 @@ fn stands_things_on_the_root(fixture: &Fixture) {
         mount("", "/ro", Access::ReadOnly),
         mount("file", "/one", Access::ReadOnly),
         mount("", "/layered", Access::Layered),
+        mount("link", "/linked", Access::ReadOnly),
+        mount("directory-link", "/linked-directory", Access::ReadOnly),
     ]);
     let command = fixture.shell(
-        "cat /etc/hosts /etc/deep/down/file /one /ro/file; echo x > /run/rw/made; ls /ro; stat -c %a /run; \
+        "cat /etc/hosts /etc/deep/down/file /one /ro/file /linked /linked-directory/file; echo x > /run/rw/made; ls /ro; stat -c %a /run; \
          (echo x > /ro/x) 2>/dev/null || echo refused; (echo x > /one) 2>/dev/null || echo refused; \
          echo own >> /etc/hosts && tail -n 1 /etc/hosts; echo l > /layered/l; ls /layered; \
          (head -c 9000 /dev/zero > /run/big) 2>/dev/null || echo full",
@@ -177,14 +183,17 @@ fn stands_things_on_the_root(fixture: &Fixture) {
             "/run",
             "/ro",
             "/one",
-            "/layered"
+            "/layered",
+            "/linked",
+            "/linked-directory"
         ]
     );
     let mut transcript = Transcript::default();
     Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
     assert_eq!(
         transcript.0,
-        "127.0.0.1 localhost\ndeep\nhost\nhost\nfile\nmade\n1777\nrefused\nrefused\nown\nfile\nl\nmade\nfull\n"
+        "127.0.0.1 localhost\ndeep\nhost\nhost\nhost\nhost\ndirectory-link\nfile\nlink\nmade\n1777\nrefused\nrefused\nown\n\
+         directory-link\nfile\nl\nlink\nmade\nfull\n"
     );
     assert!(host.join("made").exists());
     assert!(!host.join("l").exists());
@@ -521,10 +530,13 @@ fn runs_works_under_its_ids(fixture: &Fixture) {
 
 fn uses_a_plain_directory(fixture: &Fixture) {
     let mut spec = fixture.spec();
-    let directory = fixture.path().join("lower");
-    spec.root = Root::Directory(HostPath::new(&directory));
-    fixture.run_in(spec, Network::Host, &fixture.shell("echo x > /etc/direct"));
-    assert!(directory.join("etc/direct").exists());
+    let (directory, link) = (fixture.path().join("lower"), fixture.path().join("link"));
+    fs_err::os::unix::fs::symlink("lower", &link).unwrap();
+    for (root, name) in [(&directory, "direct"), (&link, "linked")] {
+        spec.root = Root::Directory(HostPath::new(root));
+        fixture.run_in(spec.clone(), Network::Host, &fixture.shell(&format!("echo x > /etc/{name}")));
+        assert!(directory.join("etc").join(name).exists(), "{name}");
+    }
 }
 
 fn stacks_many_layers(fixture: &Fixture) {

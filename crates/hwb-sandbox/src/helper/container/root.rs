@@ -11,7 +11,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, Unmou
 
 use super::super::layer::{Marks, look_alike};
 use super::super::request::{Guarantee, Report};
-use super::super::root::{attach, clone_mount};
+use super::super::root::{attach, clone_chosen, clone_mount};
 use crate::container::Root;
 use crate::os::{self, Extent};
 use crate::spec::UPPER;
@@ -39,7 +39,7 @@ pub(super) fn make(root: &Root, staging: &Path) -> Result<OwnedFd, Report> {
         }
         Root::Directory(directory) => {
             let failed = |error: io::Error| Report::setup(format!("use `{directory}` as a root"), &error);
-            let root = clone_mount(directory.as_path(), Extent::Mount).map_err(failed)?;
+            let root = clone_chosen(directory.as_path(), Extent::Mount).map_err(failed)?;
             os::restrict(&root, MountAttrFlags::MOUNT_ATTR_NODEV, Extent::Mount).map_err(failed)?;
             Ok(root)
         }
