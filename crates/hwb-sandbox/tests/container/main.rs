@@ -298,9 +298,10 @@ fn becomes_another_user(fixture: &Fixture) {
 fn records_owners(fixture: &Fixture) {
     let script = "cd /tmp; echo > a; chown 33:34 a; mv a b; ln b c; mkdir d; chown -R 5:6 d; echo > e; chown 7 e; \
                   chgrp 8 e; ln -s e l; chown -h 9:9 l; chown 10 l; chown 1:1 missing 2>/dev/null || echo missing; \
-                  cd d; echo > f; chown 11:12 f ../d/f; chown 33:34 /etc/kept; stat -c %u:%g /tmp/b";
+                  cd d; echo > f; chown 11:12 f ../d/f; chown 33:34 /etc/kept; stat -c %u:%g /tmp/b; \
+                  chown 33:34 /dev/stdout /proc/self/fd/1 && echo streams";
     let owner = if fixture.is_single() { "0:0" } else { "33:34" };
-    fixture.check(script, &format!("missing\n{owner}\n"));
+    fixture.check(script, &format!("missing\n{owner}\nstreams\n"));
     let upper = fixture.path().join("changes").join(UPPER);
     for (name, expect) in [
         ("tmp/b", "33:34"),

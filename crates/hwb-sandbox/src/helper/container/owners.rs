@@ -24,6 +24,9 @@ use crate::seccomp::Architecture;
 /// A path of the kernel's is no longer.
 const LONGEST_PATH: usize = 4096;
 
+/// How often a path is looked up whose directories are moved all the time.
+const MOST_ATTEMPTS: u32 = 100;
+
 /// Answers one question of the kernel.
 pub(super) fn answer(listener: &OwnedFd) {
     // Whoever asked may be gone by now; then there is nothing to answer.
@@ -101,7 +104,7 @@ fn is_empty(question: &Question, pointer: u64) -> bool {
 
 fn record(question: &Question) -> io::Result<()> {
     let gift = Gift::read(question)?;
-    let target = open(question.process, &gift.target)?;
+    let Some(target) = open(question.process, &gift.target)? else { return Ok(()) };
     let view = format!("/proc/self/fd/{}", target.as_raw_fd());
     let before = owner_of(&view);
     let (user, group) = (gift.user.unwrap_or(before.0), gift.group.unwrap_or(before.1));
@@ -124,8 +127,8 @@ fn owner_of(view: &str) -> (u32, u32) {
     read().unwrap_or_default()
 }
 
-/// Opens what `process` means, as itself only.
-fn open(process: u32, target: &Target) -> io::Result<OwnedFd> {
+/// Opens what `process` means, as itself only; `None` for what has no place in the root, as a descriptor of the process.
+fn open(process: u32, target: &Target) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place = |name: &str| -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat(CWD, format!("/proc/{process}/{name}"), flags, Mode::empty())?)
@@ -133,7 +136,7 @@ fn open(process: u32, target: &Target) -> io::Result<OwnedFd> {
     let descriptor =
         |number: u64| place(&format!("fd/{}", lower_half(number))).map_err(|_| Errno::BADF.into());
     match target {
-        Target::Descriptor(number) => descriptor(*number),
+        Target::Descriptor(number) => descriptor(*number).map(Some),
         Target::Path { directory, pointer, follow } => {
             let path = read_path(process, *pointer)?;
             let flags = match follow {
@@ -141,17 +144,30 @@ fn open(process: u32, target: &Target) -> io::Result<OwnedFd> {
                 Follow::Nothing => flags | OFlags::NOFOLLOW,
             };
             if path.is_absolute() {
-                let resolve = ResolveFlags::IN_ROOT;
-                return Ok(rustix::fs::openat2(place("root")?, &path, flags, Mode::empty(), resolve)?);
+                return open_in(&place("root")?, &path, flags);
             }
             let here = libc::AT_FDCWD.cast_unsigned();
             let base = match directory.filter(|number| lower_half(*number) != here) {
                 Some(number) => descriptor(number)?,
                 None => place("cwd")?,
             };
-            Ok(rustix::fs::openat(base, &path, flags, Mode::empty())?)
+            Ok(Some(rustix::fs::openat(base, &path, flags, Mode::empty())?))
         }
     }
+}
+
+/// Opens `path` as one who has `root` for a root.
+fn open_in(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+    for _ in 0..MOST_ATTEMPTS {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+            // Somebody moved directories meanwhile: the kernel does not know whether it left the root.
+            Err(Errno::AGAIN) => {}
+            // A link of `/proc` to what is open, as `/dev/stdout` is.
+            Err(Errno::XDEV) => return Ok(None),
+            opened => return Ok(Some(opened?)),
+        }
+    }
+    Err(Errno::AGAIN.into())
 }
 
 /// Reads a path out of the memory of `process`.
