@@ -316,6 +316,21 @@ fn records_owners(fixture: &Fixture) {
         let found = read.ok().map(|length| std::str::from_utf8(&value[..length]).unwrap());
         assert_eq!(found, fixture.is_single().then_some(expect), "{name}");
     }
+    // Files that the host lent are in no layer, and stay as they are where there is one id.
+    let lent = fixture.path().join("lent");
+    fs_err::create_dir(&lent).unwrap();
+    let mut spec = fixture.spec();
+    spec.places.push(Place::Host(Mount {
+        host: HostPath::new(&lent),
+        guest: GuestPath::new("/lent"),
+        access: Access::ReadWrite,
+    }));
+    let script = "echo > /lent/f; chown -R 33:34 /lent && stat -c %u:%g /lent/f; chown -R 0:0 /lent";
+    assert_eq!(fixture.run_in(spec, Network::Host, &fixture.shell(script)).0, format!("{owner}\n"));
+    for path in [lent.clone(), lent.join("f")] {
+        let read = rustix::fs::getxattr(&path, OWNER_ATTRIBUTE, &mut [0; 32][..]);
+        assert_eq!(read, Err(rustix::io::Errno::NODATA), "{}", path.display());
+    }
     // What belongs to others by now is not the caller's to remove.
     fixture.check("rm -r /tmp/d", "");
     let mut spec = fixture.spec();

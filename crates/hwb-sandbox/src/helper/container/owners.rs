@@ -3,7 +3,8 @@
 //! Where there is one id, a call that gives a file away is not made. The kernel asks here instead (seccomp user
 //! notification), the owner is written beside the file as an extended attribute, and the caller is told that it worked.
 //! The attribute goes where the file goes, through renames and to every name of it, and ends with it; whoever makes a
-//! layer of the files makes owners of the attributes.
+//! layer of the files makes owners of the attributes. Files of a mount over the root are in no layer, and may be the
+//! host's own: nothing is written to them.
 //!
 //! The caller is not trusted: it may change what it pointed to while this looks. It gains nothing by that, as this process
 //! sees the same files and has no right that the command does not have.
@@ -14,7 +15,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::container::OWNER_ATTRIBUTE;
@@ -105,6 +106,9 @@ fn is_empty(question: &Question, pointer: u64) -> bool {
 fn record(question: &Question) -> io::Result<()> {
     let gift = Gift::read(question)?;
     let Some(target) = open(question.process, &gift.target)? else { return Ok(()) };
+    if !is_on_root(&target)? {
+        return Ok(());
+    }
     let view = format!("/proc/self/fd/{}", target.as_raw_fd());
     let before = owner_of(&view);
     let (user, group) = (gift.user.unwrap_or(before.0), gift.group.unwrap_or(before.1));
@@ -114,6 +118,13 @@ fn record(question: &Question) -> io::Result<()> {
         Ok(()) | Err(Errno::PERM | Errno::NOTSUP) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether it is a file of the root: what else there is was lent by the host, or ends with the command.
+fn is_on_root(target: &OwnedFd) -> io::Result<bool> {
+    let root = rustix::fs::statx(CWD, "/", AtFlags::empty(), StatxFlags::MNT_ID)?;
+    let own = rustix::fs::statx(target, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok(own.stx_mnt_id == root.stx_mnt_id)
 }
 
 /// The owner that was recorded before; else root.
