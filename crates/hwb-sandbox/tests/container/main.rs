@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         ("holds_a_conversation", holds_a_conversation),
         ("passes_signals_on", passes_signals_on),
         ("has_a_terminal", has_a_terminal),
+        ("keeps_a_terminal_that_nobody_uses", keeps_a_terminal_that_nobody_uses),
         ("lends_a_console", lends_a_console),
         ("relays_signals", relays_signals),
         ("has_the_network_that_was_asked_for", has_the_network_that_was_asked_for),
@@ -454,6 +455,37 @@ fn has_a_terminal(fixture: &Fixture) {
     }
     let seen = String::from_utf8(seen).unwrap().replace("\r\n", "\n").replacen("typed\n", "", 1);
     assert_eq!(seen, "24 80\n/dev/pts/0\n<typed>\nown\n");
+    let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut Transcript::default()).unwrap();
+    assert_eq!(status, ExitStatus::Code(0));
+}
+
+/// Whoever waits for output is not told of an end again and again while the command goes on without its terminal.
+fn keeps_a_terminal_that_nobody_uses(fixture: &Fixture) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fifo = fixture.path().join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut spec = fixture.spec();
+    spec.places.push(Place::Host(Mount {
+        host: HostPath::new(&fifo),
+        guest: GuestPath::new("/tmp/fifo"),
+        access: Access::ReadWrite,
+    }));
+    let script =
+        "exec < /dev/null > /dev/null 2>&1; echo > /tmp/fifo; read line < /tmp/fifo; echo back > /dev/tty";
+    let running = fixture
+        .open(spec, Network::Host)
+        .unwrap()
+        .run(&fixture.shell(script), Streams::Terminal { rows: 24, columns: 80 })
+        .unwrap();
+    assert_eq!(fs_err::read(&fifo).unwrap(), b"\n");
+    let terminal = running.terminal().unwrap();
+    let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0), "{:?}", fds[0].revents());
+    fs_err::OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"\n").unwrap();
+    let mut seen = [0; 6];
+    std::fs::File::from(terminal.try_clone_to_owned().unwrap()).read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"back\r\n");
     let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut Transcript::default()).unwrap();
     assert_eq!(status, ExitStatus::Code(0));
 }

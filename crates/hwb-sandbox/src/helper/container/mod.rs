@@ -91,7 +91,9 @@ pub(super) fn main(
             if wire::answer(&channel, &Answer::Started { made }, &descriptors).is_err() {
                 return ExitCode::FAILURE;
             }
-            drop(terminal);
+            // The command's end stays open as long as the command: one may close it and open it again, and without any
+            // end of it hwb would be told all the time that there is none.
+            let _inner = terminal.map(|terminal| terminal.inner);
             if let Some(status) = attend(command, &channel, &ears) {
                 let _nobody_listens = wire::answer(&channel, &Answer::Ended(status), &[]);
             }
