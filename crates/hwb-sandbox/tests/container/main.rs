@@ -271,24 +271,19 @@ fn becomes_another_user(fixture: &Fixture) {
     let mut command = fixture.shell("id -u; id -g; id -G; grep -e ^CapPrm -e ^CapEff /proc/self/status; (echo x > /etc/x) 2>/dev/null || echo refused");
     command.user = User { uid: 33, gid: 34, groups: vec![35, 36] };
     let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
-    match session.run(&command, Streams::Piped) {
-        Ok(running) => {
-            assert!(!fixture.is_single());
-            let mut transcript = Transcript::default();
-            Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
-            let none = "0000000000000000";
+    if fixture.is_single() {
+        for streams in [Streams::Piped, Streams::Terminal { rows: 24, columns: 80 }] {
             assert_eq!(
-                transcript.0,
-                format!("33\n34\n34 35 36\nCapPrm:\t{none}\nCapEff:\t{none}\nrefused\n")
-            );
-        }
-        Err(error) => {
-            assert!(fixture.is_single(), "{error:?}");
-            assert_eq!(
-                error.to_string(),
+                session.run(&command, streams).unwrap_err().to_string(),
                 "sandbox `container` cannot enforce a user other than root on this machine"
             );
         }
+    } else {
+        let running = session.run(&command, Streams::Piped).unwrap();
+        let mut transcript = Transcript::default();
+        Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+        let none = "0000000000000000";
+        assert_eq!(transcript.0, format!("33\n34\n34 35 36\nCapPrm:\t{none}\nCapEff:\t{none}\nrefused\n"));
     }
     // Giving a file away succeeds everywhere, and does nothing where there is nobody to give it to.
     let owner = if fixture.is_single() { "0:0" } else { "33:34" };

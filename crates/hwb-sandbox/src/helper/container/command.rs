@@ -89,7 +89,6 @@ impl Place {
             targets.directory(cwd).map_err(enter)?;
         }
         rustix::process::chdir(cwd).map_err(|errno| enter(errno.into()))?;
-        check_user(order)?;
         let strings = |step: &str| {
             let step = step.to_owned();
             move |_| Report::setup(step, &io::ErrorKind::InvalidInput.into())
@@ -151,7 +150,7 @@ fn filter_calls(filter: &[Instruction], ask: Option<&OwnedFd>) -> io::Result<()>
 }
 
 /// Refuses who cannot be had where there is one id.
-fn check_user(order: &CommandOrder) -> Result<(), Report> {
+pub(super) fn check_user(order: &CommandOrder) -> Result<(), Report> {
     if order.owners == Owners::One && (order.user.uid, order.user.gid) != (0, 0) {
         return Err(Report::unsupported(Guarantee::OtherUsers, &Errno::INVAL.into()));
     }

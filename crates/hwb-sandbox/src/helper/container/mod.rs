@@ -134,6 +134,8 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
     let step = |step: &'static str| move |error: io::Error| Report::setup(step.to_owned(), &error);
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| step("follow the holder")(errno.into()))?;
+    // Before anything is given to the user, as a terminal is.
+    command::check_user(order)?;
     let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|errno| step("make an event descriptor")(errno.into()))?;
     wakeup::on_child(&wakeup).map_err(step("catch signals"))?;
