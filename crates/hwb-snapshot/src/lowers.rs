@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::attributes::{Attributes, Marks, Owner, Owners, PERMISSIONS, modified};
 use crate::ledger::Ledger;
-use crate::path::LayerPath;
+use crate::path::{LayerPath, MOST_LINKS, steps};
 use crate::snapshots::{Snapshot, SnapshotError};
 use crate::tree::{self, Tree, is_whiteout, kind};
 
@@ -65,8 +65,7 @@ impl Lowers {
         let (mut found, mut part) = (None, Part::new());
         for &layer in above {
             let tree = &self.layers[layer].tree;
-            let fault =
-                |errno: Errno| LowerError { path: tree.path().join(path.to_string()), source: errno.into() };
+            let fault = |errno: Errno| LowerError::new(tree, path, errno);
             let held = match tree.hold(path) {
                 Ok(held) => held,
                 Err(Errno::NOENT) => continue,
@@ -98,9 +97,7 @@ impl Lowers {
             let tree = &self.layers[layer].tree;
             let listed = tree.directory(path).map_err(io::Error::from);
             let listed = listed.and_then(|held| tree::names(held.as_fd()));
-            names.extend(
-                listed.map_err(|source| LowerError { path: tree.path().join(path.to_string()), source })?,
-            );
+            names.extend(listed.map_err(|source| LowerError::new(tree, path, source))?);
         }
         Ok(names)
     }
@@ -112,6 +109,46 @@ impl Lowers {
             (found, part) = self.look(&part, &step)?;
         }
         Ok(found)
+    }
+
+    /// What is no directory and would be opened at `path` by a process of which the layers are the root, and where it
+    /// is: links are followed, and lead nowhere else.
+    pub(crate) fn follow(&self, path: &[u8]) -> Result<Option<(LayerPath, Found)>, LowerError> {
+        let mut rest: Vec<Vec<u8>> = steps(path).rev().map(<[u8]>::to_vec).collect();
+        // The directories on the way, the innermost last, each with the layers that take part in it.
+        let mut way = vec![(LayerPath::ROOT, self.root())];
+        let mut links = 0;
+        while let Some(step) = rest.pop() {
+            if step == b".." {
+                // Above the root is the root.
+                if way.len() > 1 {
+                    way.pop();
+                }
+                continue;
+            }
+            let Some((above, part)) = way.last() else { break };
+            let path = above.child(&step);
+            let (found, inside) = self.look(part, &path)?;
+            let Some(found) = found else { return Ok(None) };
+            match kind(&found.stat) {
+                FileType::Directory => way.push((path, inside)),
+                FileType::Symlink if links == MOST_LINKS => {
+                    return Err(LowerError::new(self.tree(&found), &path, Errno::LOOP));
+                }
+                FileType::Symlink => {
+                    links += 1;
+                    let tree = self.tree(&found);
+                    let target = tree::read_link(tree, &path);
+                    let target = target.map_err(|errno| LowerError::new(tree, &path, errno))?;
+                    if target.starts_with(b"/") {
+                        way.truncate(1);
+                    }
+                    rest.extend(steps(&target).rev().map(<[u8]>::to_vec));
+                }
+                _ => return Ok(rest.is_empty().then_some((path, found))),
+            }
+        }
+        Ok(None)
     }
 
     /// The tree of the layer that this was found in.
@@ -132,8 +169,7 @@ impl Lowers {
         owners: Owners,
     ) -> Result<Attributes, LowerError> {
         let Lower { tree, ledger } = &self.layers[found.layer];
-        let fault =
-            |errno: Errno| LowerError { path: tree.path().join(path.to_string()), source: errno.into() };
+        let fault = |errno: Errno| LowerError::new(tree, path, errno);
         let held = tree.hold(path).map_err(fault)?;
         let record = ledger.get(path);
         let stored = tree::xattrs(&held).map_err(fault)?.into_iter();
@@ -156,4 +192,10 @@ pub struct LowerError {
     path: PathBuf,
     /// Why.
     source: io::Error,
+}
+
+impl LowerError {
+    pub(crate) fn new(tree: &Tree, path: &LayerPath, source: impl Into<io::Error>) -> Self {
+        Self { path: tree.place(path), source: source.into() }
+    }
 }

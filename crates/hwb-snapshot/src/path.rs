@@ -141,6 +141,14 @@ impl LayerPath {
     }
 }
 
+/// Links that one way may go through, as in the kernel.
+pub(crate) const MOST_LINKS: usize = 40;
+
+/// The parts of any path, such as a link holds; some may be `..`.
+pub(crate) fn steps(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."))
+}
+
 /// A part of a path as the kernel takes it.
 pub(crate) fn name_to_c(name: &[u8]) -> CString {
     CString::new(name).unwrap_or_else(|_| CStr::to_owned(c""))

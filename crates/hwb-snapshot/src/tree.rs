@@ -29,9 +29,11 @@ impl Tree {
         Ok(Self { path: path.to_owned(), root })
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Where `path` is, for messages: whoever opens it goes part by part.
+    pub(crate) fn place(&self, path: &LayerPath) -> PathBuf {
+        let mut place = self.path.clone();
+        place.extend(path.parts().map(OsStr::from_bytes));
+        place
     }
 
     /// Holds whatever is at `path`; a link itself, too. What lies behind a link is `ELOOP`, behind anything else that
@@ -220,6 +222,11 @@ mod tests {
                 assert_eq!(reached.map(drop), expect, "{name}");
             }
         }
+        assert_eq!(
+            tree.place(&LayerPath::parse(b"a/\xff\n").unwrap()),
+            top.join(OsStr::from_bytes(b"a/\xff\n"))
+        );
+        assert_eq!(tree.place(&LayerPath::ROOT).as_os_str(), top);
         assert!(tree.stat(&path("a/out/passwd")).unwrap().is_none());
         assert!(kind(&tree.stat(&path("a/out")).unwrap().unwrap()).is_symlink());
         let held = tree.hold(&path("a/out")).unwrap();

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Stat};
 
@@ -51,7 +50,7 @@ pub(super) fn fault<E: Into<io::Error>>(
     upper: &Tree,
     path: &LayerPath,
 ) -> impl FnOnce(E) -> DiffError + use<E> {
-    let path = upper.path().join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let path = upper.place(path);
     move |source| DiffError::Read { path, source: source.into() }
 }
 

@@ -16,12 +16,9 @@ use super::{Below, Unpack, UnpackError};
 use crate::attributes::{Attributes, EPOCH, Owner, Owners};
 use crate::ledger::{Ledger, Special};
 use crate::lowers::Lowers;
-use crate::path::{LayerPath, name_to_c};
+use crate::path::{LayerPath, MOST_LINKS, name_to_c, steps};
 use crate::snapshots::SnapshotError;
 use crate::tree::{self, Tree, is_whiteout, kind};
-
-/// Links that the way to one entry may go through, as in the kernel.
-const MOST_LINKS: usize = 40;
 
 /// A layer being written.
 #[derive(Debug)]
@@ -368,8 +365,7 @@ impl<'a> Writer<'a> {
             if target.starts_with(b"/") {
                 at = LayerPath::ROOT;
             }
-            let parts = target.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-            rest.extend(parts.rev().map(<[u8]>::to_vec));
+            rest.extend(steps(&target).rev().map(<[u8]>::to_vec));
         }
         Ok(at)
     }

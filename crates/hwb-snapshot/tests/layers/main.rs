@@ -6,5 +6,6 @@
 mod diff;
 mod hostile;
 mod layer;
+mod read;
 mod snapshots;
 mod unpack;
