@@ -571,7 +571,7 @@ mod tests {
         header.set_entry_type(EntryType::new(b'L'));
         header.set_size(1 << 40);
         header.set_cksum();
-        assert_eq!(outcome(header.as_bytes()), "the extended header before `` has 1099511627776 bytes");
+        assert_eq!(outcome(header.as_bytes()), "the extended headers up to `` have 1099511627776 bytes");
         let headers = raw_tar(&vec![(b'g', &b"g"[..], &b""[..], &b""[..]); 200]);
         assert_eq!(outcome(&headers), "the archive unpacks to more than 43960 bytes");
         let long = "a/".repeat(3000);

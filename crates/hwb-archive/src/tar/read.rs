@@ -1,5 +1,6 @@
 //! Reading a tar archive member by member, from a stream that cannot go back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::num::ParseIntError;
@@ -10,7 +11,7 @@ use crate::member::decode_latin1;
 use crate::tar::header::{self, BLOCK, Header};
 use crate::tar::sparse::{self, ContentsMap, Map, Progress, Sparse};
 
-/// The most that a long name or a set of extended headers may take.
+/// The most that the long names and extended headers of one member may take together.
 const MAX_EXTENSION: u64 = 1 << 20;
 
 /// What is wrong with a tar archive.
@@ -48,12 +49,12 @@ pub enum TarError {
         /// Which number.
         field: &'static str,
     },
-    /// A long name or extended header is too long to be one.
-    #[error("the extended header before `{member}` has {size} bytes")]
+    /// The long names and extended headers of a member are too long to be that.
+    #[error("the extended headers up to `{member}` have {size} bytes")]
     Extension {
-        /// The name in its own header.
+        /// The name of the last of them.
         member: String,
-        /// How long it says it is.
+        /// How long they say they are, all together.
         size: u64,
     },
     /// An extended header is not a list of records (POSIX.1-2001 pax).
@@ -152,7 +153,7 @@ pub struct Entry {
     pub mtime: Option<Time>,
     /// Bytes that follow in the archive; only files have any.
     pub size: u64,
-    /// Extended attributes (`SCHILY.xattr.*`), in the order of the archive.
+    /// Extended attributes (`SCHILY.xattr.*`), sorted by name.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -182,13 +183,15 @@ impl<R> fmt::Debug for Reader<R> {
 /// What extended headers say about the member that follows.
 #[derive(Debug, Default)]
 struct Extensions {
+    /// How many bytes they have taken so far.
+    bytes: u64,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<Time>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     sparse: sparse::Records,
 }
 
@@ -259,27 +262,28 @@ impl<R: Read> Reader<R> {
         header: &Header,
         extensions: &mut Extensions,
     ) -> Result<ControlFlow<Entry>, TarError> {
-        let own_name = header.name();
         match header.kind() {
-            b'L' => extensions.name = Some(self.long_name(header, &own_name)?),
-            b'K' => extensions.link = Some(self.long_name(header, &own_name)?),
+            b'L' => extensions.name = Some(self.long_name(header, extensions)?),
+            b'K' => extensions.link = Some(self.long_name(header, extensions)?),
             b'x' | b'X' => {
                 let position = self.position;
-                let records = self.extension(header, &own_name)?;
+                let records = self.extension(header, extensions)?;
                 for (key, value) in pax_records(&records).ok_or(TarError::Pax { position })? {
                     extensions.set(key, value).ok_or(TarError::Pax { position })?;
                 }
             }
             b'g' => {
                 let position = self.position;
-                let records = self.extension(header, &own_name)?;
+                let records = self.extension(header, extensions)?;
                 for (key, _) in pax_records(&records).ok_or(TarError::Pax { position })? {
                     if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse") {
                         return Err(TarError::Global(decode_latin1(key)));
                     }
                 }
             }
-            _ => return self.entry(header, own_name, std::mem::take(extensions)).map(ControlFlow::Break),
+            _ => {
+                return self.entry(header, header.name(), std::mem::take(extensions)).map(ControlFlow::Break);
+            }
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -332,7 +336,7 @@ impl<R: Read> Reader<R> {
                 Some(Time { seconds, nanoseconds: 0 })
             }),
             size: self.left,
-            xattrs: own.xattrs,
+            xattrs: own.xattrs.into_iter().collect(),
             name,
         })
     }
@@ -401,21 +405,27 @@ impl<R: Read> Reader<R> {
         self.within.trim_matches('`').to_owned()
     }
 
-    fn long_name(&mut self, header: &Header, own_name: &[u8]) -> Result<Vec<u8>, TarError> {
-        let mut name = self.extension(header, own_name)?;
+    fn long_name(&mut self, header: &Header, extensions: &mut Extensions) -> Result<Vec<u8>, TarError> {
+        let mut name = self.extension(header, extensions)?;
         if let Some(end) = name.iter().position(|&byte| byte == 0) {
             name.truncate(end);
         }
         Ok(name)
     }
 
-    fn extension(&mut self, header: &Header, own_name: &[u8]) -> Result<Vec<u8>, TarError> {
+    /// Reads an extended header. Any number of them may stand before a member, so their bytes count together.
+    fn extension(&mut self, header: &Header, extensions: &mut Extensions) -> Result<Vec<u8>, TarError> {
+        let own_name = header.name();
         let size = header
             .number(header::SIZE)
-            .ok_or_else(|| TarError::Number { member: decode_latin1(own_name), field: "size" })?;
-        let length = usize::try_from(size).ok().filter(|_| size <= MAX_EXTENSION);
-        let length = length.ok_or_else(|| TarError::Extension { member: decode_latin1(own_name), size })?;
-        self.start(size, own_name);
+            .ok_or_else(|| TarError::Number { member: decode_latin1(&own_name), field: "size" })?;
+        extensions.bytes = extensions.bytes.saturating_add(size);
+        let length = usize::try_from(size).ok().filter(|_| extensions.bytes <= MAX_EXTENSION);
+        let length = length.ok_or_else(|| TarError::Extension {
+            member: decode_latin1(&own_name),
+            size: extensions.bytes,
+        })?;
+        self.start(size, &own_name);
         let mut contents = vec![0; length];
         self.exact(&mut contents)?;
         Ok(contents)
@@ -500,8 +510,7 @@ impl Extensions {
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.set(key, value)?;
                 } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.retain(|(other, _)| other != name);
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.insert(name.to_vec(), value.to_vec());
                 }
             }
         }
@@ -600,6 +609,33 @@ mod tests {
                 "holes Sparse(Sparse { size: 9, pieces: [Piece { offset: 2, length: 3 }] }) (2541, 7, 8, (9, 0)) 3 []",
             ]
         );
+    }
+
+    #[test]
+    fn extended_headers_count_together() {
+        let archive = |headers: usize, each: usize| {
+            let mut builder = ::tar::Builder::new(Vec::new());
+            let value = vec![b'x'; each];
+            for number in 0..headers {
+                let name = format!("SCHILY.xattr.user.{}", number % 2);
+                builder.append_pax_extensions([(name.as_str(), &value[..])]).unwrap();
+            }
+            let mut header = ::tar::Header::new_ustar();
+            header.set_path("file").unwrap();
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, &[][..]).unwrap();
+            builder.into_inner().unwrap()
+        };
+        let found = |bytes: Vec<u8>| {
+            let entry = Reader::new(&bytes[..]).next_entry();
+            entry.map(|entry| entry.unwrap().xattrs.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(archive(1, 1_000_000)), Ok(1));
+        assert_eq!(found(archive(10, 100_000)), Ok(2));
+        let error = found(archive(11, 100_000)).unwrap_err();
+        assert!(error.starts_with("the extended headers up to `"), "{error}");
+        assert!(error.ends_with("` have 1100308 bytes"), "{error}");
     }
 
     #[test]
