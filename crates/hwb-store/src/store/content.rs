@@ -18,8 +18,7 @@ impl Store {
     ///
     /// If `reader` fails, or the blob cannot be written.
     pub fn put_blob(&self, reader: &mut dyn Read) -> Result<Digest, StoreError> {
-        let incoming = self.incoming()?;
-        let mut file = File::create_new(&incoming).map_err(FsError::create(&incoming))?;
+        let mut incoming = self.begin_blob()?;
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -27,19 +26,13 @@ impl Store {
                 Ok(0) => break,
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => {
-                    // The scratch directory goes anyway, later.
-                    drop(std::fs::remove_file(&incoming));
-                    return Err(StoreError::Incoming { source });
-                }
+                Err(source) => return Err(StoreError::Incoming { source }),
             };
             hasher.update(&buffer[..got]);
-            file.write_all(&buffer[..got]).map_err(FsError::write(&incoming))?;
+            incoming.write_all(&buffer[..got]).map_err(FsError::write(&incoming.path))?;
         }
         let digest = hasher.finish();
-        // Nobody writes to a blob, by accident either.
-        file.set_permissions(Permissions::from_mode(0o444)).map_err(FsError::write(&incoming))?;
-        place(&incoming, &self.blob_path(&digest))?;
+        incoming.keep(&digest)?;
         Ok(digest)
     }
 
@@ -198,7 +191,7 @@ impl Store {
     }
 }
 
-/// A blob that is not whole yet.
+/// A blob that is not whole yet. What is not kept goes with this value.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     store: &'a Store,
@@ -213,9 +206,16 @@ impl Incoming<'_> {
     ///
     /// If it cannot be put there.
     pub fn keep(self, digest: &Digest) -> Result<(), StoreError> {
-        let Self { store, file, path } = self;
-        file.set_permissions(Permissions::from_mode(0o444)).map_err(FsError::write(&path))?;
-        Ok(place(&path, &store.blob_path(digest))?)
+        // Nobody writes to a blob, by accident either.
+        self.file.set_permissions(Permissions::from_mode(0o444)).map_err(FsError::write(&self.path))?;
+        Ok(place(&self.path, &self.store.blob_path(digest))?)
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        // What was kept is elsewhere by now. Whatever fails here, the scratch directory goes, later.
+        drop(std::fs::remove_file(&self.path));
     }
 }
 
@@ -293,6 +293,26 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read what is to be stored");
         assert!(!store.home.join("blobs").exists());
         assert!(crate::walk_sorted(&store.home.join("tmp/incoming/0")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_kept_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let parts = || crate::walk_sorted(&store.home.join("tmp/incoming/0")).unwrap().len();
+        let begin = || {
+            let mut blob = store.begin_blob().unwrap();
+            blob.write_all(b"content").unwrap();
+            blob
+        };
+        let (dropped, kept) = (begin(), begin());
+        assert_eq!(parts(), 2);
+        drop(dropped);
+        assert_eq!(parts(), 1);
+        let digest = Digest::of(b"content");
+        kept.keep(&digest).unwrap();
+        assert_eq!(parts(), 0);
+        assert!(store.open_blob(&digest).unwrap().is_some());
     }
 
     #[test]
