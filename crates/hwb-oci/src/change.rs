@@ -137,16 +137,7 @@ impl FromStr for Change {
         let (instruction, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
         let rest = rest.trim();
         let instruction = instruction.to_ascii_uppercase();
-        let is_known = "CMD ENTRYPOINT ENV EXPOSE LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR"
-            .split(' ')
-            .any(|known| known == instruction);
-        if !is_known {
-            return Err(ParseChangeError::Instruction(instruction));
-        }
-        if rest.is_empty() {
-            return Err(ParseChangeError::Empty(instruction));
-        }
-        Ok(match instruction.as_str() {
+        let change = match instruction.as_str() {
             "CMD" => Self::Cmd(Command::parse(rest)),
             "ENTRYPOINT" => Self::Entrypoint(Command::parse(rest)),
             "ENV" => Self::Env(pairs(rest)?),
@@ -159,8 +150,11 @@ impl FromStr for Change {
                 Command::Exec(paths) => Self::Volume(paths),
                 Command::Shell(paths) => Self::Volume(words(&paths)?),
             },
-            _ => Self::WorkingDir(rest.to_owned()),
-        })
+            "WORKDIR" => Self::WorkingDir(rest.to_owned()),
+            _ => return Err(ParseChangeError::Instruction(instruction)),
+        };
+        // None of them fails for want of a text, so that is said here.
+        if rest.is_empty() { Err(ParseChangeError::Empty(instruction)) } else { Ok(change) }
     }
 }
 

@@ -143,7 +143,7 @@ impl<R: Read> LayerReader<R> {
 
 impl LayerError {
     /// Takes out again what a read had to wrap.
-    pub fn from_read(error: io::Error) -> Self {
+    fn from_read(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Read)
     }
 }
