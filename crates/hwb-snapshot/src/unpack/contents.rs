@@ -1,7 +1,13 @@
-//! Writing what is in a file.
+//! What is in a file, holes left out: out of an archive, or out of a file of a layer below.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+
+use hwb_archive::tar::{Piece, Sparse};
+use rustix::fs::SeekFrom as SeekTo;
+use rustix::io::Errno;
 
 use super::UnpackError;
 use super::entry::Extent;
@@ -51,4 +57,46 @@ fn copy(
         left -= got as u64;
     }
     Ok(())
+}
+
+/// Finds the holes of a file. A file system that knows none has one piece from the start to the end.
+pub(super) fn find_holes(file: &File) -> Result<Sparse, Errno> {
+    let size = rustix::fs::seek(file, SeekTo::End(0))?;
+    let (mut pieces, mut end) = (Vec::new(), 0);
+    while end < size {
+        let offset = match rustix::fs::seek(file, SeekTo::Data(end)) {
+            Ok(offset) => offset,
+            // The rest is a hole.
+            Err(Errno::NXIO) => break,
+            Err(errno) => return Err(errno),
+        };
+        end = rustix::fs::seek(file, SeekTo::Hole(offset))?;
+        pieces.push(Piece { offset, length: end - offset });
+    }
+    Ok(Sparse { size, pieces })
+}
+
+/// What a file has between its holes, one piece after the other, as an archive would have it.
+#[derive(Debug)]
+pub(super) struct Stored {
+    file: File,
+    left: VecDeque<Piece>,
+}
+
+impl Stored {
+    pub(super) fn new(file: File, sparse: &Sparse) -> Self {
+        Self { file, left: sparse.pieces.iter().copied().collect() }
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.left.front_mut() else { return Ok(0) };
+        let wanted = usize::try_from(piece.length).unwrap_or(usize::MAX).min(buffer.len());
+        let got = self.file.read_at(&mut buffer[..wanted], piece.offset)?;
+        piece.offset += got as u64;
+        piece.length -= got as u64;
+        if piece.length == 0 {
+            self.left.pop_front();
+        }
+        Ok(got)
+    }
 }

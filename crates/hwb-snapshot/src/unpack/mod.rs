@@ -48,7 +48,7 @@ pub struct Unpack {
 pub struct Limits {
     /// Entries.
     pub entries: u64,
-    /// Bytes of contents, holes left out.
+    /// Bytes of contents, holes left out; those of files that links bring up from the layers below, too.
     pub bytes: u64,
     /// Bytes of a path.
     pub path: usize,
@@ -68,7 +68,7 @@ impl Default for Limits {
 pub struct Unpacked {
     /// Entries that were read.
     pub entries: u64,
-    /// Bytes of contents, holes left out.
+    /// Bytes of contents, holes left out; those of files that links brought up from the layers below, too.
     pub bytes: u64,
     /// Whether the layers below show.
     pub below: Below,
@@ -173,16 +173,13 @@ pub fn unpack(layer: &mut dyn Read, request: &Unpack) -> Result<Unpacked, Unpack
     let mut reader = Reader::new(layer);
     let mut writer = Writer::start(request)?;
     let limits = &request.limits;
-    let (mut entries, mut bytes) = (0, 0_u64);
+    let mut entries = 0;
     while let Some(entry) = reader.next_entry()? {
         entries += 1;
-        bytes = bytes.saturating_add(entry.size);
         if entries > limits.entries {
             return Err(UnpackError::TooMany(limits.entries));
         }
-        if bytes > limits.bytes {
-            return Err(UnpackError::TooLarge(limits.bytes));
-        }
+        writer.take(entry.size)?;
         let path = LayerPath::parse(&entry.name)?;
         if path.as_bytes().len() > limits.path || path.parts().count() > limits.depth {
             return Err(UnpackError::TooDeep(path));
@@ -200,6 +197,7 @@ pub fn unpack(layer: &mut dyn Read, request: &Unpack) -> Result<Unpacked, Unpack
         }
     }
     reader.drain()?;
+    let bytes = writer.bytes();
     let below = writer.finish()?;
     Ok(Unpacked { entries, bytes, below })
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::contents::{self, Contents};
+use super::contents::{self, Contents, Stored};
 use super::entry::{Extent, Node};
 use super::{Below, Unpack, UnpackError};
 use crate::attributes::{Attributes, EPOCH, Owner, Owners};
@@ -32,6 +32,8 @@ pub(super) struct Writer<'a> {
     directories: BTreeMap<LayerPath, Attributes>,
     hidden: BTreeMap<LayerPath, Hidden>,
     ledger: Ledger,
+    /// Contents so far.
+    bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -67,8 +69,21 @@ impl<'a> Writer<'a> {
             directories: BTreeMap::new(),
             hidden: BTreeMap::new(),
             ledger: Ledger::default(),
+            bytes: 0,
             buffer: vec![0; 128 << 10],
         })
+    }
+
+    /// Takes in so many bytes of contents, if the layer may have them.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let most = self.request.limits.bytes;
+        if self.bytes > most { Err(UnpackError::TooLarge(most)) } else { Ok(()) }
+    }
+
+    /// How many bytes of contents it has.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Makes `path` a directory; one that is there is kept, with what is in it.
@@ -315,11 +330,15 @@ impl<'a> Writer<'a> {
             minor: rustix::fs::minor(stat.st_rdev),
         };
         let mut source = None;
+        let mut size = 0;
         let node = match (kind(stat), device) {
             (_, Some(special)) => Node::Device(special),
             (FileType::RegularFile, None) => {
-                source = Some(File::from(from.read(path).map_err(fault(path))?));
-                Node::File(Extent::Plain(u64::try_from(stat.st_size).unwrap_or_default()))
+                let file = File::from(from.read(path).map_err(fault(path))?);
+                let sparse = contents::find_holes(&file).map_err(fault(path))?;
+                size = sparse.pieces.iter().map(|piece| piece.length).sum();
+                source = Some(Stored::new(file, &sparse));
+                Node::File(Extent::Sparse(sparse))
             }
             (FileType::Symlink, None) => Node::Symlink(tree::read_link(from, path).map_err(fault(path))?),
             (FileType::CharacterDevice, None) => Node::Device(Special::Character(number)),
@@ -327,8 +346,9 @@ impl<'a> Writer<'a> {
             (FileType::Fifo, None) => Node::Fifo,
             _ => return Ok(false),
         };
+        self.take(size)?;
         let mut contents = |buffer: &mut [u8]| match &mut source {
-            Some(file) => std::io::Read::read(file, buffer).map_err(fault(path)),
+            Some(stored) => stored.read(buffer).map_err(fault(path)),
             None => Ok(0),
         };
         self.entry(path, &node, &attributes, &mut contents)?;

@@ -237,6 +237,9 @@ fn limited() {
     };
     check(new().dir("a", 0o755).file("a/b", "0123456789"), "");
     check(new().file("a", "01234").file("b", "012345"), "the layer unpacks to more than 10 bytes");
+    // What a link brings up is of the layer, too.
+    check(new().hard("h", "below/file"), "");
+    check(new().file("a", "01").hard("h", "below/file"), "the layer unpacks to more than 10 bytes");
     check(
         new().dir("a", 0o755).dir("b", 0o755).dir("c", 0o755).dir("a", 0o755),
         "the layer has more than 3 entries",

@@ -250,4 +250,17 @@ fn holes_stay_holes() {
     assert_eq!(stack.push(&huge).unwrap().bytes, 1);
     let file = stack.snapshots[0].tree().join("f").metadata().unwrap();
     assert_eq!((file.len(), std::os::unix::fs::MetadataExt::blocks(&file) < 100), (1 << 40, true));
+    // A copy of it in a further layer has no more.
+    assert!(stack.push(&new().hard("g", "f")).unwrap().bytes < 1 << 20);
+    let copy = stack.snapshots[0].tree().join("g").metadata().unwrap();
+    assert_eq!((copy.len(), std::os::unix::fs::MetadataExt::blocks(&copy) < 1 << 11), (1 << 40, true));
+    let edges =
+        new().pax("GNU.sparse.size", b"300000").pax("GNU.sparse.map", b"100000,1,200000,2").file("f", "abc");
+    stack.push(&edges).unwrap();
+    stack.push(&new().hard("g", "f")).unwrap();
+    let mut copy = std::fs::File::open(stack.snapshots[0].tree().join("g")).unwrap();
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut copy, &mut content).unwrap();
+    let data: Vec<_> = content.iter().enumerate().filter(|(_, byte)| **byte != 0).collect();
+    assert_eq!((content.len(), data), (300_000, vec![(100_000, &b'a'), (200_000, &b'b'), (200_001, &b'c')]));
 }
