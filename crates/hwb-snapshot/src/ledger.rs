@@ -143,10 +143,7 @@ fn parse_line(line: &str) -> Option<(LayerPath, Record)> {
     let mut record = Record::default();
     for field in fields {
         match field.split_once('=')? {
-            ("owner", value) => {
-                let (uid, gid) = value.split_once(':')?;
-                record.owner = Some(Owner::new(uid.parse().ok()?, gid.parse().ok()?)?);
-            }
+            ("owner", value) => record.owner = Some(Owner::parse(value.as_bytes())?),
             ("device", value) => {
                 let mut parts = value.split(':');
                 let (kind, major, minor) = (parts.next()?, parts.next()?, parts.next()?);

@@ -8,7 +8,6 @@
 //! - [`unpack`](mod@unpack): a layer out of its tar archive, in the form of an overlay.
 //! - [`diff`](mod@diff): what a run changed, as a layer.
 //! - [`read`]: a file of an image, without a container.
-//! - [`remove`](mod@remove): a tree that nobody needs any more.
 //! - [`work`]: all of this done by another process, inside a user namespace.
 //! - [`snapshots`]: chains of layers, unpacked once under their chain id.
 //!
@@ -23,7 +22,6 @@ pub mod diff;
 pub mod ledger;
 pub mod path;
 pub mod read;
-pub mod remove;
 pub mod snapshots;
 pub mod unpack;
 pub mod work;
@@ -36,6 +34,5 @@ pub use self::diff::{Diff, DiffError, Diffed, Upper, diff};
 pub use self::ledger::Ledger;
 pub use self::path::LayerPath;
 pub use self::read::{ReadFileError, read_file};
-pub use self::remove::{Remove, RemoveError, remove};
 pub use self::snapshots::{Chain, ChainError, Form, Here, Snapshot, Snapshots, Worker};
 pub use self::unpack::{Unpack, UnpackError, Unpacked, flatten, unpack};

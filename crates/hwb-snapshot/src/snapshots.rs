@@ -78,21 +78,17 @@ impl Snapshot {
     ///
     /// If it cannot be read or understood.
     pub fn read_ledger(&self) -> Result<Ledger, SnapshotError> {
-        read_ledger(self.ledger())
-    }
-}
-
-/// Reads a ledger; an empty one if there is none.
-pub(crate) fn read_ledger(path: PathBuf) -> Result<Ledger, SnapshotError> {
-    match fs::read(&path) {
-        Ok(bytes) => {
-            let parsed = String::from_utf8_lossy(&bytes).parse();
-            parsed.map_err(|source| SnapshotError::Ledger { path, source })
+        let path = self.ledger();
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let parsed = String::from_utf8_lossy(&bytes).parse();
+                parsed.map_err(|source| SnapshotError::Ledger { path, source })
+            }
+            Err(FsError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Ledger::default())
+            }
+            Err(error) => Err(error.into()),
         }
-        Err(FsError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(Ledger::default())
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::diff::{Diff, Diffed, diff};
-use crate::remove::{Remove, remove};
 use crate::snapshots::{AnyError, Worker};
 use crate::unpack::{Unpack, Unpacked, flatten, unpack};
 
@@ -24,7 +23,6 @@ enum Request {
     Unpack(Unpack),
     Flatten(Unpack),
     Diff(Diff),
-    Remove(Remove),
     Clear(PathBuf),
     Measure(PathBuf),
 }
@@ -99,10 +97,6 @@ pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
         }
         Request::Diff(request) => {
             let outcome = diff_to(&request, &mut pieces)?;
-            pieces.end(&outcome)
-        }
-        Request::Remove(request) => {
-            let outcome = remove(&request).map_err(|error| RemoteError::of(&error));
             pieces.end(&outcome)
         }
         Request::Clear(path) => {
@@ -207,15 +201,6 @@ impl Elsewhere<'_> {
     /// What it gives, or if the process fails.
     pub fn diff(&self, request: &Diff, out: &mut dyn Write) -> Result<Diffed, WorkError> {
         self.ask(&Request::Diff(request.clone()), &mut io::empty(), out)
-    }
-
-    /// Does what [`remove`] does.
-    ///
-    /// # Errors
-    ///
-    /// What it gives, or if the process fails.
-    pub fn remove(&self, request: &Remove) -> Result<(), WorkError> {
-        self.ask(&Request::Remove(request.clone()), &mut io::empty(), &mut io::sink())
     }
 
     /// Does what [`Usage::of`] does.

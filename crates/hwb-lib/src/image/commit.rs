@@ -168,7 +168,6 @@ impl Taking<'_> {
             lowers: engine.layers(self.store, self.base)?.layers,
             owners: self.run.form.owners,
             marks: self.run.form.marks,
-            ledger: None,
             owner_attribute: match self.run.form.owners {
                 Owners::Kept => None,
                 Owners::Recorded => Some(OWNER_ATTRIBUTE.to_owned()),

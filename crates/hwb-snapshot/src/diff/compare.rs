@@ -9,7 +9,6 @@ use rustix::fs::{FileType, Stat};
 use super::plan::{Opaque, Present};
 use super::{Diff, DiffError, Upper};
 use crate::attributes::{Attributes, Owner, Owners, PERMISSIONS, Xattrs, is_of_a_layer, modified};
-use crate::ledger::Ledger;
 use crate::lowers::{Found, Lowers};
 use crate::path::LayerPath;
 use crate::tree::{self, Tree, kind};
@@ -20,8 +19,6 @@ pub(super) struct View<'a> {
     pub(super) request: &'a Diff,
     pub(super) upper: Tree,
     pub(super) lowers: Lowers,
-    /// The owners that the run gave.
-    pub(super) ledger: Ledger,
 }
 
 /// What of something differs from what the layers below show.
@@ -70,23 +67,18 @@ pub(super) fn compare(
     if let Some(was) = &mut was {
         was.xattrs.retain(|name, _| view.shows(name));
     }
-    let given = view.ledger.get(path);
     let mtime = modified(&stat);
     let is_empty_file = kind(&stat) == FileType::RegularFile && stat.st_size == 0;
-    let records = given.into_iter().chain(record);
-    let device = records.filter_map(|record| record.device).next().filter(|_| is_empty_file);
+    let device = record.and_then(|record| record.device).filter(|_| is_empty_file);
     // What could not be set on the file below was not copied up with it; a new time means new contents, and the kernel
     // takes capabilities from these.
     let unchanged = record.filter(|_| was.as_ref().is_some_and(|was| was.mtime == mtime));
-    let recorded = unchanged.into_iter().chain(given).flat_map(|record| record.xattrs.clone());
+    let recorded = unchanged.into_iter().flat_map(|record| record.xattrs.clone());
     xattrs.extend(recorded.filter(|(name, _)| view.shows(name)));
     let owner = match (noted, view.request.owners) {
         (Some(owner), _) => owner,
         (None, Owners::Kept) => Owner { uid: stat.st_uid, gid: stat.st_gid },
-        (None, Owners::Recorded) => {
-            let given = given.and_then(|record| record.owner);
-            given.or(was.as_ref().map(|was| was.owner)).unwrap_or_default()
-        }
+        (None, Owners::Recorded) => was.as_ref().map(|was| was.owner).unwrap_or_default(),
     };
     let attributes = Attributes { mode: stat.st_mode & PERMISSIONS, owner, mtime, xattrs };
     let difference = match (found, was) {

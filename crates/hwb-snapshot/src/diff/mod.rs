@@ -39,8 +39,6 @@ pub struct Diff {
     pub owners: Owners,
     /// How overlayfs marks what is hidden.
     pub marks: Marks,
-    /// A ledger of the owners that the run gave its files, where they could not be given; none if it is not there.
-    pub ledger: Option<PathBuf>,
     /// The attribute in which the run noted, as `user:group` in decimal, an owner that it could not give; it is no part
     /// of the layer.
     pub owner_attribute: Option<String>,
@@ -110,7 +108,7 @@ pub enum DiffError {
     /// A layer below cannot be read.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// A snapshot below, or the ledger, cannot be used.
+    /// A snapshot below cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The layer cannot be written.

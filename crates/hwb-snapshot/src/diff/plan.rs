@@ -9,10 +9,9 @@ use rustix::io::Errno;
 use super::compare::{Difference, View, compare, fault};
 use super::{Diff, DiffError, Upper};
 use crate::attributes::Attributes;
-use crate::ledger::{Ledger, Special};
+use crate::ledger::Special;
 use crate::lowers::{Found, Lowers, Part};
 use crate::path::LayerPath;
-use crate::snapshots::read_ledger;
 use crate::tree::{self, Tree, is_whiteout, kind};
 
 /// What is written, in the order of a layer, and what is not.
@@ -70,12 +69,8 @@ impl Present {
 pub(super) fn plan(request: &Diff) -> Result<(Tree, Plan), DiffError> {
     let path = request.upper.path();
     let upper = Tree::open(path).map_err(|source| DiffError::Read { path: path.to_owned(), source })?;
-    let ledger = match &request.ledger {
-        Some(path) => read_ledger(path.clone())?,
-        None => Ledger::default(),
-    };
     let lowers = Lowers::open(&request.lowers, request.marks)?;
-    let view = View { request, upper, lowers, ledger };
+    let view = View { request, upper, lowers };
     let mounts = request.mounts.iter().collect();
     let mut walk = Walk { view, mounts, plan: Plan::default(), pending: Vec::new() };
     walk.all()?;

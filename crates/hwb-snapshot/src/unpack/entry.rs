@@ -1,6 +1,7 @@
 //! What an entry of a layer means.
 
 use hwb_archive::tar::{Device, Entry, EntryKind, Sparse};
+use hwb_oci::layer::{OPAQUE, WHITEOUT};
 
 use super::UnpackError;
 use crate::attributes::{Attributes, EPOCH, Owner, PERMISSIONS};
@@ -42,12 +43,8 @@ pub(super) enum Extent {
     Sparse(Sparse),
 }
 
-/// What the names of whiteouts start with.
-const WHITEOUT: &[u8] = b".wh.";
-
 /// What the names start with that aufs uses for itself; the mark of an opaque directory is one of them.
 const AUFS: &[u8] = b".wh..wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Says what an entry asks for.
 pub(super) fn interpret(path: LayerPath, entry: Entry) -> Result<Meaning, UnpackError> {

@@ -8,7 +8,7 @@ use hwb_ident::Digest;
 use hwb_oci::layer::{Expected, LayerReader};
 use hwb_snapshot::unpack::Limits;
 use hwb_snapshot::work::{Elsewhere, Pipes, serve};
-use hwb_snapshot::{Diff, Form, Here, Marks, Owners, Remove, Snapshots, Upper, Worker};
+use hwb_snapshot::{Diff, Form, Here, Marks, Owners, Snapshots, Upper, Worker};
 use hwb_store::Store;
 
 use crate::layer::{Layer, form, list};
@@ -135,9 +135,8 @@ fn many_at_once_unpack_once() {
 #[test]
 fn another_process_takes_and_removes() {
     let folder = tempfile::tempdir().unwrap();
-    let (upper, trash) = (folder.path().join("upper"), folder.path().join("trash"));
+    let upper = folder.path().join("upper");
     std::fs::create_dir_all(upper.join("deep/er")).unwrap();
-    std::fs::create_dir(&trash).unwrap();
     let elsewhere = Elsewhere { start: &start };
     let (owners, marks) = form();
     let mounts = vec![hwb_snapshot::LayerPath::parse(b"a b\n\xff").unwrap()];
@@ -146,7 +145,6 @@ fn another_process_takes_and_removes() {
         lowers: Vec::new(),
         owners,
         marks,
-        ledger: None,
         owner_attribute: None,
         mounts,
         newest: None,
@@ -159,6 +157,6 @@ fn another_process_takes_and_removes() {
     let error = elsewhere.diff(&absent, &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read `{}`", absent.upper.path().display()));
     assert_eq!(elsewhere.measure(&upper).unwrap(), hwb_store::store::Usage::of(&upper).unwrap());
-    elsewhere.remove(&Remove { path: upper.clone(), trash }).unwrap();
+    elsewhere.clear(&upper).unwrap();
     assert!(!upper.exists());
 }

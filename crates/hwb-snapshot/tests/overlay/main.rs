@@ -72,7 +72,7 @@ fn take(stack: &Stack, upper: PathBuf) -> Vec<u8> {
     let lowers = stack.snapshots.clone();
     let upper = Upper::Changes(upper);
     let mounts = Vec::new();
-    let request = Diff { upper, lowers, owners, marks, ledger: None, owner_attribute: None, mounts, newest };
+    let request = Diff { upper, lowers, owners, marks, owner_attribute: None, mounts, newest };
     diff(&request, Vec::new()).unwrap().0
 }
 
