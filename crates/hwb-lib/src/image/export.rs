@@ -90,7 +90,7 @@ enum ExportFault {
 }
 
 /// Writes images of the store into a file or a directory, or to an output. Which bytes follows from the images and
-/// their names. A file appears whole; in a layout that is there, images of other names stay.
+/// their names. A file appears whole, a device or a pipe is written to; in a layout that is there, images of other names stay.
 ///
 /// # Errors
 ///
@@ -168,12 +168,31 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
-    /// Writes an archive beside everything, and puts it into its place.
+    /// Writes an archive to what is at `place`: a new file for an old one, but a device or a pipe is written to.
     fn file(&self, place: &Path, format: ExportFormat) -> Result<(), Error> {
-        if place.is_dir() {
-            return Err(Error::new(ErrorKind::Usage, ExportFault::Directory { to: self.to.clone() })
-                .hint("`--format oci-layout` writes a directory"));
+        match fs_err::metadata(place) {
+            Ok(found) if found.is_dir() => {
+                Err(Error::new(ErrorKind::Usage, ExportFault::Directory { to: self.to.clone() })
+                    .hint("`--format oci-layout` writes a directory"))
+            }
+            // A link stays, and leads to the new file.
+            Ok(found) if found.is_file() => {
+                self.new_file(&fs_err::canonicalize(place).map_err(self.unwritten())?, format)
+            }
+            Ok(_) => {
+                let opened = fs_err::File::options().write(true).open(place);
+                self.archive(&mut opened.map_err(self.unwritten())?, format)
+            }
+            // A link to nothing is no place for a file: what it leads to may be there tomorrow.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !place.is_symlink() => {
+                self.new_file(place, format)
+            }
+            Err(error) => Err(self.unwritten()(error)),
         }
+    }
+
+    /// Writes an archive beside everything, and puts it into its place.
+    fn new_file(&self, place: &Path, format: ExportFormat) -> Result<(), Error> {
         let scratch = self.store.scratch("export")?;
         let complete = scratch.path().join("archive.tar");
         let mut file = fs_err::File::create(&complete).map_err(self.unwritten())?;

@@ -193,6 +193,42 @@ fn a_layout_takes_further_images() {
     assert!(!context.work().join("a.tar").exists());
 }
 
+#[test]
+fn only_files_are_replaced() {
+    let context = with_image();
+    let out = context.work();
+    context.run(["image", "export", "app:1", "-o", "app.tar"]).success();
+    let app = fs::read(out.join("app.tar")).unwrap();
+    fs::write(out.join("old.tar"), "old").unwrap();
+    for (link, target) in
+        [("link.tar", "old.tar"), ("null", "/dev/null"), ("full", "/dev/full"), ("lost", "nowhere")]
+    {
+        symlink(target, out.join(link)).unwrap();
+    }
+    let export = |to: &str| context.run(["image", "export", "-q", "app:1", "-o", to]);
+    export("link.tar").success();
+    assert!(fs::read(out.join("old.tar")).unwrap() == app, "a link leads to the new file");
+    export("null").success();
+    assert_snapshot!(export("full"), @r"
+    exit: 7
+    --- stderr
+    error: failed to write `full`
+      caused by: failed to write to file `[WORK]/full`: No space left on device (os error 28)
+    hint: the disk is full: make room there, or write elsewhere (`--cache-dir` moves the cache, `-o` the output)
+    ");
+    assert_snapshot!(export("lost"), @r"
+    exit: 7
+    --- stderr
+    error: failed to write `lost`
+      caused by: failed to query resolved metadata `[WORK]/lost`: No such file or directory (os error 2)
+    ");
+    for link in ["link.tar", "null", "full", "lost"] {
+        assert!(out.join(link).is_symlink(), "{link}");
+    }
+    let piped = context.command(["image", "export", "-q", "app:1", "-o", "/dev/stderr"]).prepare().output();
+    assert!(piped.unwrap().stderr == app);
+}
+
 /// An archive as `docker save` wrote it before version 25, with a layer that stands there twice.
 fn saved(diff_id: &str, tags: &[&str]) -> Tree {
     let layer = Tree::new().file("etc/motd", "hello").tar(".");
