@@ -20,7 +20,12 @@ pub(super) enum AccountError {
     User(String),
     #[error("the image has no group `{0}`")]
     Group(String),
+    #[error("`{0}` leads to the id {NO_ID}, which nobody can have")]
+    NoId(String),
 }
+
+/// What the kernel takes for "leave it as it is" where an id is set: root would stay root.
+const NO_ID: u32 = u32::MAX;
 
 /// Finds `user`, `uid`, `user:group` or `uid:gid` in the lists of an image; an empty text is root.
 ///
@@ -56,6 +61,9 @@ fn resolve(users: &str, groups: &str, text: &str) -> Result<Account, AccountErro
             User { uid, gid, groups: name.map_or_else(Vec::new, |name| member_of(groups, name, gid)) }
         }
     };
+    if [user.uid, user.gid].iter().chain(&user.groups).any(|id| *id == NO_ID) {
+        return Err(AccountError::NoId(text.to_owned()));
+    }
     Ok(Account { user, home })
 }
 
@@ -108,8 +116,10 @@ fn text(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/var/www:/bin/sh\nodd:x:x:\n";
-    const GROUPS: &str = "root:x:0:\nwww:x:34:\nextra:x:50:odd,www\nsame:x:34:www\n";
+    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/var/www:/bin/sh\nodd:x:x:\n\
+                         user:x:4294967295:0::/:\nprimary:x:7:4294967295::/:\nmember:x:8:8::/:\n";
+    const GROUPS: &str = "root:x:0:\nwww:x:34:\nextra:x:50:odd,www\nsame:x:34:www\n\
+                          last:x:4294967295:member\n";
 
     #[test]
     fn names_and_numbers() {
@@ -133,5 +143,9 @@ mod tests {
         check("odd", Err("the image has no user `odd`"));
         check("www:none", Err("the image has no group `none`"));
         check("-1", Err("the image has no user `-1`"));
+        for text in ["4294967295", "0:4294967295", "user", "primary", "member", "www:last"] {
+            let expect = format!("`{text}` leads to the id 4294967295, which nobody can have");
+            check(text, Err(&expect));
+        }
     }
 }

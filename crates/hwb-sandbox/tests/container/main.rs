@@ -285,6 +285,13 @@ fn becomes_another_user(fixture: &Fixture) {
         let none = "0000000000000000";
         assert_eq!(transcript.0, format!("33\n34\n34 35 36\nCapPrm:\t{none}\nCapEff:\t{none}\nrefused\n"));
     }
+    for (uid, gid, groups) in [(u32::MAX, 0, vec![]), (0, u32::MAX, vec![]), (33, 34, vec![u32::MAX])] {
+        command.user = User { uid, gid, groups };
+        let mut session = fixture.open(fixture.spec(), Network::Host).unwrap();
+        let error = session.run(&command, Streams::Piped).unwrap_err().to_string();
+        let expect = format!("failed to become {uid}:{gid}: nobody can have the id 4294967295");
+        assert!(error.starts_with(&expect), "{error}");
+    }
     // Giving a file away succeeds everywhere, and does nothing where there is nobody to give it to.
     let owner = if fixture.is_single() { "0:0" } else { "33:34" };
     fixture.check("echo > /tmp/f; chown 33:34 /tmp/f && stat -c %u:%g /tmp/f", &format!("{owner}\n"));

@@ -149,8 +149,14 @@ fn filter_calls(filter: &[Instruction], ask: Option<&OwnedFd>) -> io::Result<()>
     }
 }
 
-/// Refuses who cannot be had where there is one id.
+/// Refuses who cannot be had: another where there is one id, and the id that the kernel takes for "leave it as it is",
+/// with which root would stay root.
 pub(super) fn check_user(order: &CommandOrder) -> Result<(), Report> {
+    let User { uid, gid, groups } = &order.user;
+    if [uid, gid].into_iter().chain(groups).any(|id| *id == u32::MAX) {
+        let step = format!("become {uid}:{gid}: nobody can have the id {}", u32::MAX);
+        return Err(Report::setup(step, &Errno::INVAL.into()));
+    }
     if order.owners == Owners::One && (order.user.uid, order.user.gid) != (0, 0) {
         return Err(Report::unsupported(Guarantee::OtherUsers, &Errno::INVAL.into()));
     }
