@@ -140,11 +140,13 @@ impl World {
 
     /// Stops with exit code 130 if the user asked for it.
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, Interrupted));
-        }
-        Ok(())
+        check(&self.cancel)
     }
+}
+
+/// Fails if the user asked to stop.
+pub(crate) fn check(cancel: &Cancel) -> Result<(), Error> {
+    if cancel.is_cancelled() { Err(Error::new(ErrorKind::Interrupted, Interrupted)) } else { Ok(()) }
 }
 
 /// The time that the user chose, if he did.

@@ -16,17 +16,21 @@ use hwb_lib::build::{
     self, BuildReport, BuildRequest, Environments, HookPath, Isolation, Network, Outputs, Placement, Repairs,
 };
 use hwb_lib::build::{PlanReport, Requested, Selection};
+use hwb_lib::image::{
+    self, Capabilities, CommandChoices, ContainerChoices, ImportRequest, Limits, Platforms, PullPolicy,
+    RootAccess, RunRequest, Streaming,
+};
 use hwb_lib::settings::{self, Overrides, Settings};
 use hwb_lib::verify::{self, Verdict, VerifyReport, VerifyRequest};
 use hwb_lib::{Ambient, Cancel, Error, ErrorKind, Event, history};
-use hwb_testkit::{Index, Project, tiny_backend_wheel};
+use hwb_testkit::{Index, Project, Tree, tiny_backend_wheel};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     if args.next().is_some_and(|first| first == hwb_lib::HELPER_ARGUMENT) {
         return hwb_lib::helper_main(args);
     }
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 11] = [
         ("a_plan_says_what_and_why", a_plan_says_what_and_why),
         ("a_plan_knows_who_chose", a_plan_knows_who_chose),
         ("the_time_is_the_users_if_he_says_so", the_time_is_the_users_if_he_says_so),
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         ("members_of_a_workspace_are_built", members_of_a_workspace_are_built),
         ("a_workspace_says_what_it_has", a_workspace_says_what_it_has),
         ("history_knows_failures", history_knows_failures),
+        ("a_run_that_was_stopped_does_not_start", a_run_that_was_stopped_does_not_start),
     ];
     for (name, test) in tests {
         test();
@@ -289,4 +294,51 @@ fn history_knows_failures() {
     assert_eq!(record["result"]["outcome"], "failed");
     assert_eq!(record["result"]["kind"], "build");
     assert_eq!(records.len(), 1);
+}
+
+fn a_run_that_was_stopped_does_not_start() {
+    let place = Place::new();
+    let mut archive = std::io::Cursor::new(Tree::new().file("etc/motd", "hello").tar("."));
+    let import = ImportRequest {
+        source: "-".to_owned(),
+        name: Some("app:1".to_owned()),
+        platforms: Platforms::One(None),
+        changes: Vec::new(),
+        message: None,
+    };
+    image::import(&place.settings, &place.ambient, &import, &mut archive, &|_: Event| {}).unwrap();
+    let network = image::Network::Denied;
+    let request = RunRequest {
+        image: "app:1".to_owned(),
+        name: None,
+        platform: None,
+        pull: PullPolicy::Never,
+        command: CommandChoices { command: vec!["/absent".to_owned()], ..CommandChoices::default() },
+        container: ContainerChoices {
+            hostname: None,
+            network,
+            hosts: Vec::new(),
+            places: Vec::new(),
+            root_access: RootAccess::ReadWrite,
+            capabilities: Capabilities::usual(network),
+            limits: Limits::default(),
+            process_limits: Vec::new(),
+        },
+        streaming: Streaming::Output,
+    };
+    let run = |cancel: &Cancel| {
+        image::run(&place.settings, &place.ambient, cancel, &request, &|_: Event| {})
+            .map(|end| end.exit_code())
+    };
+    let unpacked = || {
+        let snapshots = fs_err::read_dir(place.folder.path().join("cache/v1/snapshots")).unwrap();
+        snapshots.filter(|place| place.as_ref().unwrap().path().join("snapshot.json").exists()).count()
+    };
+    let cancel = Cancel::new().unwrap();
+    cancel.cancel();
+    assert_eq!(run(&cancel).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(unpacked(), 0, "no layer was read");
+    assert_eq!(run(&Cancel::new().unwrap()).unwrap(), 127);
+    assert_eq!(unpacked(), 1);
+    assert_eq!(run(&cancel).unwrap_err().kind(), ErrorKind::Interrupted, "with all layers there");
 }

@@ -9,6 +9,7 @@ use hwb_archive::compress::{Level, LevelError};
 use hwb_ident::{Digest, GuestPath, Timestamp};
 use hwb_oci::layer::{LayerBlob, LayerWriter};
 use hwb_oci::{Change, Descriptor, History, ImageConfig, LayerCompression, Manifest, MediaType};
+use hwb_sandbox::Cancel;
 use hwb_sandbox::container::OWNER_ATTRIBUTE;
 use hwb_snapshot::snapshots::AnyError;
 use hwb_snapshot::{Diff, LayerPath, Owners, Upper};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use super::catalogue::{Catalogue, Image};
 use super::engine::Engine;
 use super::kept::{Kept, RunDocument, RunName};
+use super::layers::Stoppable;
 use super::{ImageFault, reference};
 use crate::ambient::Ambient;
 use crate::cache;
@@ -80,6 +82,7 @@ pub struct CommittedLayer {
 pub fn commit(
     settings: &Settings,
     ambient: &Ambient,
+    cancel: &Cancel,
     request: &CommitRequest,
     events: EventSink<'_>,
 ) -> Result<CommitReport, Error> {
@@ -95,7 +98,7 @@ pub fn commit(
             .hint(format!("`hwb image pull {}` gets it, if it is still the same", run.image))
     })?;
     let engine = Engine::start(ambient, events)?;
-    let taking = Taking { request, store: &store, run: &run, base: &base, newest };
+    let taking = Taking { request, store: &store, run: &run, base: &base, newest, cancel };
     let layer = taking.layer(&kept, &engine, codec)?;
     let descriptor = taking.image(layer.as_ref(), newest.unwrap_or(ambient.clock))?;
     let vanished = || Error::new(ErrorKind::Machine, ImageFault::Vanished(name.to_string()));
@@ -150,6 +153,7 @@ struct Taking<'a> {
     base: &'a Image,
     /// Nothing in the layer is newer.
     newest: Option<Timestamp>,
+    cancel: &'a Cancel,
 }
 
 impl Taking<'_> {
@@ -165,7 +169,7 @@ impl Taking<'_> {
         let mounts: Result<_, _> = self.run.made.iter().map(path).collect();
         let diff = Diff {
             upper: Upper::Changes(kept.upper()),
-            lowers: engine.layers(self.store, self.base)?.layers,
+            lowers: engine.layers(self.store, self.base, self.cancel)?.layers,
             owners: self.run.form.owners,
             marks: self.run.form.marks,
             owner_attribute: match self.run.form.owners {
@@ -177,7 +181,9 @@ impl Taking<'_> {
         };
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let mut writer = LayerWriter::new(self.store.begin_blob()?, codec, threads);
-        let diffed = engine.worker().diff(&diff, &mut writer);
+        let mut stream = Stoppable { stream: &mut writer, cancel: self.cancel.clone() };
+        let diffed = engine.worker().diff(&diff, &mut stream);
+        world::check(self.cancel)?;
         let diffed = diffed.map_err(|error| fault(ErrorKind::Machine, error))?;
         if diffed.entries == 0 {
             return Ok(None);

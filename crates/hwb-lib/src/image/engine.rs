@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hwb_ident::Digest;
-use hwb_sandbox::Work;
 use hwb_sandbox::container::{Holder, Ids, IdsError, Person, WorkProcess, candidates};
+use hwb_sandbox::{Cancel, Work};
 use hwb_snapshot::snapshots::AnyError;
 use hwb_snapshot::unpack::Limits;
 use hwb_snapshot::work::{Elsewhere, Pipes, serve};
@@ -22,6 +22,7 @@ use super::layers::open_layer;
 use crate::ambient::Ambient;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, EventSink};
+use crate::world;
 
 /// The work on files that the helper does under the ids of a holder.
 pub(crate) const WORK: Work = Work { name: "snapshot", run: serve };
@@ -57,13 +58,15 @@ impl Engine {
         Err(hints.into_iter().fold(Error::new(ErrorKind::Machine, fault), Error::hint))
     }
 
-    /// The layers of an image, unpacked.
-    pub(super) fn layers(&self, store: &Store, image: &Image) -> Result<Chain, Error> {
+    /// The layers of an image, unpacked; `cancel` stops that.
+    pub(super) fn layers(&self, store: &Store, image: &Image, cancel: &Cancel) -> Result<Chain, Error> {
         let worker = self.worker();
         let form = self.form.clone();
         let snapshots = Snapshots { store, form, worker: &worker, limits: Limits::default() };
-        let mut open = |diff_id: &Digest| open_layer(store, image, diff_id);
+        let mut open = |diff_id: &Digest| open_layer(store, image, diff_id, cancel);
         let chain = snapshots.chain(&image.config.rootfs.diff_ids, &mut open);
+        // What was interrupted failed for no other reason.
+        world::check(cancel)?;
         chain.map_err(|source| {
             Error::new(ErrorKind::Source, ImageFault::Layers { name: image.name.to_string(), source })
         })

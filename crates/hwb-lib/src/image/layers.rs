@@ -1,25 +1,29 @@
 //! The layers of an image, out of the store.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use hwb_ident::Digest;
 use hwb_oci::MediaType;
 use hwb_oci::layer::{Expected, LayerReader};
+use hwb_sandbox::Cancel;
 use hwb_snapshot::snapshots::AnyError;
 use hwb_store::Store;
 
 use super::ImageFault;
 use super::catalogue::Image;
+use crate::world;
 
 /// No layer unpacks to more.
 const MOST: u64 = 1 << 40;
 
-/// Opens the layer of an image that unpacks to `diff_id`; its blob is read through before.
+/// Opens the layer of an image that unpacks to `diff_id`; its blob is read through before. `cancel` ends the reading.
 pub(super) fn open_layer(
     store: &Store,
     image: &Image,
     diff_id: &Digest,
+    cancel: &Cancel,
 ) -> Result<LayerReader<Box<dyn Read>>, AnyError> {
+    world::check(cancel)?;
     let place = image.config.rootfs.diff_ids.iter().position(|known| known == diff_id);
     let layer = place.and_then(|place| image.manifest.layers.get(place));
     let absent = || ImageFault::LayerGone(image.name.to_string());
@@ -30,5 +34,56 @@ pub(super) fn open_layer(
         _ => None,
     };
     let expected = Expected { compression, digest: None, diff_id: Some(*diff_id), most: MOST };
-    Ok(LayerReader::new(Box::new(file) as Box<dyn Read>, expected)?)
+    let file: Box<dyn Read> = Box::new(Stoppable { stream: file, cancel: cancel.clone() });
+    Ok(LayerReader::new(file, expected)?)
+}
+
+/// Goes on until the user asks to stop.
+#[derive(Debug)]
+pub(super) struct Stoppable<S> {
+    pub(super) stream: S,
+    pub(super) cancel: Cancel,
+}
+
+impl<S> Stoppable<S> {
+    fn check(&self) -> io::Result<()> {
+        // Not as `ErrorKind::Interrupted`, after which everybody would try again.
+        world::check(&self.cancel).map_err(io::Error::other)
+    }
+}
+
+impl<S: Read> Read for Stoppable<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Write> Write for Stoppable<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_stop_with_the_user() {
+        let cancel = Cancel::new().unwrap();
+        let mut reader = Stoppable { stream: &b"more"[..], cancel: cancel.clone() };
+        let mut writer = Stoppable { stream: Vec::new(), cancel: cancel.clone() };
+        assert_eq!(reader.read(&mut [0; 2]).unwrap(), 2);
+        writer.write_all(b"some").unwrap();
+        cancel.cancel();
+        let refused = [reader.read_to_end(&mut Vec::new()).map(drop), writer.write_all(b"more")];
+        assert!(refused.iter().all(|result| result.as_ref().unwrap_err().to_string() == "interrupted"));
+        assert_eq!(writer.stream, b"some");
+    }
 }

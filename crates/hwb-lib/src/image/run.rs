@@ -28,6 +28,7 @@ use crate::cache;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventSink;
 use crate::settings::Settings;
+use crate::world;
 
 /// What `/dev/shm` holds, as Docker has it.
 const SHARED_MEMORY: u64 = 64 << 20;
@@ -112,11 +113,11 @@ pub fn run(
     let kept = request.name.as_ref().map(|name| Kept::reserve(&store, name)).transpose()?;
     let image = obtain(settings, ambient, cancel, (&store, request), events)?;
     let engine = Engine::start(ambient, events)?;
-    let layers = engine.layers(&store, &image)?;
+    let layers = engine.layers(&store, &image, cancel)?;
     let scratch = store.scratch("run")?;
     let changes = kept::changes(scratch.path());
     hwb_store::fs::create_directory(&changes)?;
-    let run = Run { request, image: &image, engine: &engine, layers: &layers };
+    let run = Run { request, image: &image, engine: &engine, layers: &layers, cancel };
     let ended = run.go(&changes);
     match (kept, &ended) {
         // What did not start changed nothing.
@@ -195,6 +196,7 @@ struct Run<'a> {
     image: &'a Image,
     engine: &'a Engine,
     layers: &'a Chain,
+    cancel: &'a Cancel,
 }
 
 impl Run<'_> {
@@ -208,6 +210,8 @@ impl Run<'_> {
         let mut session = container.open(&session)?;
         let streams = self.streams()?;
         let relay = Relay::install().map_err(stream_fault)?;
+        // From here on the command gets the signals; those before were hwb's own.
+        world::check(self.cancel)?;
         let process = match session.run(&command, streams) {
             Ok(process) => process,
             Err(SandboxError::Spawn { program, source }) => {

@@ -4,6 +4,7 @@ use hwb_lib::Error;
 use hwb_lib::image::{self, CommitRequest, LayerCompression, RunReport};
 
 use super::DIM;
+use super::files::line;
 use crate::arguments::{CommitArguments, Compression, Output};
 use crate::commands::Context;
 use crate::render::{self, table, text};
@@ -48,11 +49,13 @@ pub(super) fn commit(context: &Context, arguments: CommitArguments) -> Result<()
         },
         level: arguments.compression_level,
     };
+    let cancel = context.cancel()?;
     let progress = context.progress();
-    let report = image::commit(&settings, &context.ambient, &request, &|event| progress.show(&event))?;
+    let told = |event| progress.show(&event);
+    let report = image::commit(&settings, &context.ambient, &cancel, &request, &told)?;
     match context.output() {
         Output::Json => render::print_json(&report),
-        Output::Text => render::print(&format!("{}@{}\n", super::repository(&report.name), report.digest)),
+        Output::Text => render::print(&line(&report.name, &report.digest)),
     }
     Ok(())
 }
