@@ -59,14 +59,18 @@ impl Catalogue<'_> {
         Ok(self.store.record_put(AREA, &key(name, &image.platform), &entry)?)
     }
 
-    /// Takes a name from its images, and says how many there were.
+    /// Takes a name from all its images, and says how many there were.
     pub(crate) fn forget(&self, name: &ImageReference) -> Result<usize, Error> {
         let entries = self.entries()?;
         let named = entries.iter().filter(|entry| entry.name == *name);
-        let forget =
-            |entry: &Entry| Ok(self.store.record_remove(AREA, &key(&entry.name, &entry.platform))?);
-        let forgotten = named.map(forget).collect::<Result<Vec<()>, Error>>()?;
+        let forgotten =
+            named.map(|entry| self.forget_one(name, &entry.platform)).collect::<Result<Vec<()>, Error>>()?;
         Ok(forgotten.len())
+    }
+
+    /// Takes a name from its image for one platform.
+    pub(crate) fn forget_one(&self, name: &ImageReference, platform: &ImagePlatform) -> Result<(), Error> {
+        Ok(self.store.record_remove(AREA, &key(name, platform))?)
     }
 
     /// All of them, by name. Those of which something was removed from the store are not there any more.
@@ -92,12 +96,30 @@ impl Catalogue<'_> {
                 return Ok(found);
             }
         }
+        self.identified(text)
+    }
+
+    /// The one image under one name that is meant by its digest, or by digits of its identifier.
+    pub(crate) fn single(&self, text: &str) -> Result<Option<Image>, Error> {
+        if let Ok(name) = text.parse::<ImageReference>() {
+            let is_tagged = |image: &Image| name.tag().is_none_or(|tag| image.name.tag() == Some(tag));
+            let mut all = self.all()?.into_iter();
+            let found = all.find(|image| is_named(image, &name) && is_tagged(image));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.identified(text)
+    }
+
+    /// The image whose identifier begins with these digits.
+    pub(crate) fn identified(&self, text: &str) -> Result<Option<Image>, Error> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         if digits.len() < LEAST_DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Ok(None);
         }
         let mut found: Vec<Image> =
-            all.into_iter().filter(|image| image.id().hex().starts_with(digits)).collect();
+            self.all()?.into_iter().filter(|image| image.id().hex().starts_with(digits)).collect();
         found.dedup_by_key(|image| image.id());
         match found.as_slice() {
             [] | [_] => Ok(found.pop()),

@@ -7,7 +7,7 @@ use hwb_oci::{Descriptor, Dialect, Index};
 use hwb_store::Store;
 
 use super::catalogue::{Catalogue, Image};
-use super::{ImageFault, host, known, unknown};
+use super::{ImageFault, known, unknown};
 use crate::error::{Error, ErrorKind};
 
 /// For which platforms.
@@ -36,7 +36,7 @@ impl Chosen {
             Platforms::One(platform) => vec![known(store, text, platform.as_deref())?],
             Platforms::All => all(store, text)?,
         };
-        let first = images.first().ok_or_else(|| unknown(text))?;
+        let first = images.first().ok_or_else(|| unknown(store, text))?;
         let (name, mut descriptor) = (first.name.clone(), plain(first));
         if images.len() > 1 {
             let index = Index {
@@ -67,17 +67,23 @@ pub(super) fn lacking(name: &ImageReference, blob: &Descriptor) -> Error {
     Error::new(ErrorKind::Source, fault).hint("`hwb image pull` gets it again, if a registry has it")
 }
 
+/// Every image of a name, or the one that this is the identifier of.
+pub(super) fn meant(store: &Store, text: &str) -> Result<Vec<Image>, Error> {
+    let named = named(store, text)?;
+    if named.is_empty() { Ok(Catalogue { store }.identified(text)?.into_iter().collect()) } else { Ok(named) }
+}
+
 /// Every image of a name, or of the name of the image that this is the identifier of.
 fn all(store: &Store, text: &str) -> Result<Vec<Image>, Error> {
-    let catalogue = Catalogue { store };
-    let named = match text.parse() {
-        Ok(name) => catalogue.named(&name)?,
-        Err(_) => Vec::new(),
-    };
-    match catalogue.find(text, &host())? {
+    let (catalogue, named) = (Catalogue { store }, named(store, text)?);
+    match catalogue.identified(text)? {
         Some(image) if named.is_empty() => catalogue.named(&image.name),
         _ => Ok(named),
     }
+}
+
+fn named(store: &Store, text: &str) -> Result<Vec<Image>, Error> {
+    text.parse().map_or_else(|_| Ok(Vec::new()), |name| Catalogue { store }.named(&name))
 }
 
 /// The descriptor of an image without what only the registry that it is from has to say.

@@ -73,6 +73,8 @@ enum ImageFault {
     PlatformName(#[from] ParseImagePlatformError),
     #[error("no image in the store is called `{0}`")]
     Unknown(String),
+    #[error("`{name}` is in the store for {platforms} only")]
+    OtherPlatform { name: String, platforms: String },
     #[error("`{0}` is the beginning of more than one image's identifier")]
     Ambiguous(String),
     #[error("the image {name} is malformed")]
@@ -162,20 +164,29 @@ pub fn history(settings: &Settings, name: &str, platform: Option<&str>) -> Resul
     Ok(StepReport::of(&known(&store, name, platform)?))
 }
 
-/// Gives an image in the store another name as well.
+/// Gives an image in the store another name as well: for every platform that has the old one, or to the one image whose
+/// identifier is given.
 ///
 /// # Errors
 ///
 /// If it is not there, or that is no name.
-pub fn tag(settings: &Settings, image: &str, name: &str) -> Result<ImageReport, Error> {
+pub fn tag(settings: &Settings, image: &str, name: &str) -> Result<Vec<ImageReport>, Error> {
     let store = cache::open(settings)?;
     let name = reference(name)?;
-    let image = Image { name: name.clone(), ..known(&store, image, None)? };
-    Catalogue { store: &store }.name(&name, &image)?;
-    Ok(ImageReport::of(&image))
+    let images = choice::meant(&store, image)?;
+    if images.is_empty() {
+        return Err(absent(image));
+    }
+    let tag = |image: Image| {
+        let image = Image { name: name.clone(), ..image };
+        Catalogue { store: &store }.name(&name, &image)?;
+        Ok(ImageReport::of(&image))
+    };
+    images.into_iter().map(tag).collect()
 }
 
-/// Takes their names from images; what no image needs any more goes with `hwb cache prune`.
+/// Takes their names from images: a name from all that have it, but an identifier or a digest is one image's. What no
+/// image needs any more goes with `hwb cache prune`.
 ///
 /// # Errors
 ///
@@ -185,26 +196,45 @@ pub fn remove(settings: &Settings, names: &[String]) -> Result<Vec<String>, Erro
     let catalogue = Catalogue { store: &store };
     let mut removed = Vec::new();
     for text in names {
-        // An identifier names an image by whatever it is called.
-        let name = match catalogue.find(text, &host())? {
-            Some(image) => image.name,
-            None => reference(text)?,
-        };
-        if catalogue.forget(&name)? == 0 {
-            return Err(unknown(text));
-        }
-        removed.push(name.to_string());
+        removed.push(remove_one(catalogue, text)?.to_string());
     }
     Ok(removed)
+}
+
+fn remove_one(catalogue: Catalogue<'_>, text: &str) -> Result<ImageReference, Error> {
+    let name = reference(text);
+    match &name {
+        Ok(name) if catalogue.forget(name)? > 0 => return Ok(name.clone()),
+        _ => {}
+    }
+    match catalogue.single(text)? {
+        Some(image) => {
+            catalogue.forget_one(&image.name, &image.platform)?;
+            Ok(image.name)
+        }
+        None => name.and_then(|_| Err(absent(text))),
+    }
 }
 
 /// What is to be in the store.
 fn known(store: &Store, name: &str, platform: Option<&str>) -> Result<Image, Error> {
     let found = Catalogue { store }.find(name, &wanted(platform)?)?;
-    found.ok_or_else(|| unknown(name))
+    found.ok_or_else(|| unknown(store, name))
 }
 
-fn unknown(name: &str) -> Error {
+/// Why nothing was found: it is not there, or not for the platform that is wanted.
+fn unknown(store: &Store, name: &str) -> Error {
+    let there = choice::meant(store, name).unwrap_or_default();
+    if there.is_empty() {
+        return absent(name);
+    }
+    let platforms: Vec<String> = there.iter().map(|image| image.platform.to_string()).collect();
+    let fault = ImageFault::OtherPlatform { name: name.to_owned(), platforms: platforms.join(", ") };
+    Error::new(ErrorKind::Source, fault)
+        .hint("name one of them with `--platform`, or pull it for the one that is wanted")
+}
+
+fn absent(name: &str) -> Error {
     Error::new(ErrorKind::Source, ImageFault::Unknown(name.to_owned()))
         .hint("`hwb image ls` lists what is there, and `hwb image pull` gets more")
 }

@@ -182,7 +182,7 @@ fn obtain(
     let known = Catalogue { store }.find(&request.image, &wanted)?;
     match (known, request.pull) {
         (Some(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
-        (None, PullPolicy::Never) => Err(unknown(&request.image)),
+        (None, PullPolicy::Never) => Err(unknown(store, &request.image)),
         (None, PullPolicy::Missing) | (_, PullPolicy::Always) => {
             let name = reference(&request.image)?;
             Puller::open(settings, ambient, cancel, store)?.pull(&name, &wanted, events)

@@ -11,6 +11,7 @@ use anstyle::Style;
 use hwb_lib::Error;
 use hwb_lib::image::{self, ImageDetails, ImageReport, PullRequest, StepReport};
 
+use self::files::line;
 use super::Context;
 use crate::arguments::{
     ImageCommand, ListArguments, Output, PullArguments, RemoveArguments, ShowArguments, TagArguments,
@@ -50,8 +51,7 @@ fn pull(context: &Context, arguments: &PullArguments) -> Result<(), Error> {
     let progress = context.progress();
     let show = |event| progress.show(&event);
     let pulled = image::pull(&settings, &context.ambient, &cancel, &request, &show)?;
-    let line = |image: &ImageReport| format!("{}@{}\n", repository(&image.name), image.digest);
-    show_all(context, &pulled, line);
+    show_all(context, &pulled, |ImageReport { name, digest, .. }| line(name, digest));
     Ok(())
 }
 
@@ -151,8 +151,8 @@ fn step(step: &StepReport) -> [String; 3] {
 }
 
 fn tag(context: &Context, arguments: &TagArguments) -> Result<(), Error> {
-    let image = image::tag(&context.general_settings()?, &arguments.image, &arguments.name)?;
-    show_all(context, &[image], |image| format!("{}\n", image.name));
+    let images = image::tag(&context.general_settings()?, &arguments.image, &arguments.name)?;
+    show_all(context, &images, |ImageReport { name, digest, .. }| line(name, digest));
     Ok(())
 }
 
@@ -182,13 +182,4 @@ fn show<T: serde::Serialize>(context: &Context, report: &T, lines: impl Fn(&T) -
 
 fn short(digest: &str) -> String {
     digest.strip_prefix("sha256:").unwrap_or(digest).chars().take(DIGITS).collect()
-}
-
-/// The name without tag and digest.
-fn repository(name: &str) -> &str {
-    let name = name.split('@').next().unwrap_or(name);
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
 }

@@ -35,7 +35,7 @@ fn an_image_is_pulled_and_shown() {
     assert_snapshot!(context.run(["image", "pull", &image]), @r"
     exit: 0
     --- stdout
-    [REGISTRY]/base@sha256:[DIGEST]
+    [REGISTRY]/base:1@sha256:[DIGEST]
     --- stderr
       layer [SHORT] [SIZE]
       layer [SHORT] [SIZE]
@@ -91,7 +91,7 @@ fn names_are_given_and_taken() {
     assert_snapshot!(context.run(["image", "tag", &image, "mine"]), @r"
     exit: 0
     --- stdout
-    docker.io/library/mine:latest
+    docker.io/library/mine:latest@sha256:[DIGEST]
     ");
     let names = || {
         let images = context.run(["image", "ls", "--json"]).success().json();
@@ -116,6 +116,74 @@ fn names_are_given_and_taken() {
     --- stderr
     error: `Mine` is not an image name: repositories are in lower case
     ");
+}
+
+/// What the store has, as `NAME PLATFORM`; the registry's name is left out.
+fn listed(context: &CommandContext) -> Vec<String> {
+    let images = context.run(["image", "ls", "--json"]).success().json();
+    let line = |image: &serde_json::Value| {
+        let text = |key: &str| image[key].as_str().unwrap().rsplit(['/']).next().unwrap().to_owned();
+        format!("{} {}", text("name").replace("sha256:", ""), text("platform"))
+    };
+    images.as_array().unwrap().iter().map(line).collect()
+}
+
+#[test]
+fn a_name_is_for_all_platforms_that_are_there() {
+    let registry = Registry::open();
+    push_index(&registry, "base", "1", &[base(), base().architecture("arm64")]);
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    let run = |words: &[&str]| context.run(["image"].iter().chain(words));
+    run(&["pull", "-q", &image, "--platform", "linux/arm64"]).success();
+    run(&["tag", &image, "mine:1"]).success();
+    assert_snapshot!(run(&["inspect", "mine:1"]), @r"
+    exit: 4
+    --- stderr
+    error: `mine:1` is in the store for linux/arm64 only
+    hint: name one of them with `--platform`, or pull it for the one that is wanted
+    ");
+    run(&["pull", "-q", &image, "--platform", "linux/amd64"]).success();
+    assert_eq!(run(&["tag", &image, "mine:2", "--json"]).success().json().as_array().unwrap().len(), 2);
+    let arm = run(&["inspect", "--json", "mine:1", "--platform", "arm64"]).success().json();
+    run(&["tag", arm["id"].as_str().unwrap(), "mine:3"]).success();
+    assert_eq!(
+        listed(&context),
+        ["base:1 amd64", "base:1 arm64", "mine:1 arm64", "mine:2 amd64", "mine:2 arm64", "mine:3 arm64"]
+    );
+}
+
+#[test]
+fn no_more_is_removed_than_was_named() {
+    let registry = Registry::open();
+    push_index(&registry, "base", "1", &[base(), base().architecture("arm64")]);
+    let context = context(&registry);
+    let image = name(&registry, "base:1");
+    let run = |words: &[&str]| context.run(["image"].iter().chain(words)).success();
+    let pull = |image: &str, platform: &str| {
+        run(&["pull", "-q", "--json", image, "--platform", platform]).json()[0].clone()
+    };
+    let (amd, arm) = (pull(&image, "linux/amd64"), pull(&image, "linux/arm64"));
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+
+    // An identifier is one platform's.
+    run(&["rm", &text(&arm["id"])]);
+    assert_eq!(listed(&context), ["base:1 amd64"]);
+
+    // A pinned name is another name.
+    let pinned = format!("{image}@{}", text(&amd["digest"]));
+    pull(&pinned, "linux/amd64");
+    run(&["rm", &pinned]);
+    assert_eq!(listed(&context), ["base:1 amd64"]);
+
+    // If nothing is called so, the digest names an image, under the tag that is said.
+    pull(&image, "linux/arm64");
+    run(&["tag", &image, &name(&registry, "base:2")]);
+    run(&["rm", &format!("{}@{}", name(&registry, "base:2"), text(&arm["digest"]))]);
+    assert_eq!(listed(&context), ["base:1 amd64", "base:1 arm64", "base:2 amd64"]);
+    context.run(["image", "rm", &format!("{}@{}", name(&registry, "base:3"), text(&arm["digest"]))]).exit(4);
+    run(&["rm", &image]);
+    assert_eq!(listed(&context), ["base:2 amd64"]);
 }
 
 #[test]
