@@ -163,10 +163,9 @@ struct Partial(Option<Lock>);
 impl Partial {
     /// Makes one that nobody else writes to. Its name is found again, so that a killed writer's is used up.
     fn beside(path: &Path) -> Result<Self, FsError> {
-        let name = path.file_name().unwrap_or_default().display().to_string();
         let mut number = 0_u32;
         loop {
-            let beside = path.with_file_name(format!(".{name}.{number}.part"));
+            let beside = partial(path, number);
             if let Some(lock) = Lock::attempt(&beside, Absent::Create)? {
                 lock.file().set_len(0).map_err(FsError::write(&beside))?;
                 return Ok(Self(Some(lock)));
@@ -188,6 +187,12 @@ impl Partial {
         self.0 = None;
         Ok(())
     }
+}
+
+/// Where a file is written that is to be at `path`; a number tells several writers apart.
+pub(crate) fn partial(path: &Path, number: u32) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().display();
+    path.with_file_name(format!(".{name}.{number}.part"))
 }
 
 impl Drop for Partial {

@@ -1,6 +1,7 @@
 //! A directory, listed in one order on every machine.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -106,7 +107,12 @@ fn list(
     pending: &mut Vec<Pending>,
 ) -> Result<(), FsError> {
     let parent = Rc::new(opened);
-    for name in os::list(parent.as_fd()).map_err(FsError::read(&top.join(path)))? {
+    let names = match os::list(parent.as_fd()) {
+        // It was removed while it was open.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(FsError::read(&top.join(path)))?,
+    };
+    for name in names {
         let path = path.join(OsStr::from_bytes(name.name.to_bytes()));
         match visit(parent.as_fd(), &path, &name) {
             Ok(()) => {}
@@ -147,5 +153,17 @@ mod tests {
         assert_eq!(walk_sorted(top).unwrap(), expect.map(|(path, kind)| Entry { path: path.into(), kind }));
         let error = walk_sorted(&top.join("absent")).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot read `{}`", top.join("absent").display()));
+    }
+
+    #[test]
+    fn leaves_out_what_vanishes_while_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let opened = OwnedFd::from(std::fs::File::open(&gone).unwrap());
+        std::fs::remove_dir(&gone).unwrap();
+        let mut pending = Vec::new();
+        list(folder.path(), Path::new("gone"), opened, &mut |_, _, _| Ok(()), &mut pending).unwrap();
+        assert!(pending.is_empty());
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hwb_ident::Digest;
 
 use super::collect::{is_refused, remove};
+use super::kept::KEPT;
 use super::{Absent, FsError, Lock, Reach, Store, StoreError, fs, plain};
 
 /// The area of scratch directories.
@@ -91,15 +92,17 @@ impl Store {
         Ok(Slot { claim, number })
     }
 
-    /// Removes the scratch directories and slots of processes that died. Cheap if there are none.
+    /// Removes what processes left that died: scratch directories, slots, what they were making, and their locks. Cheap
+    /// if there is nothing.
     ///
     /// # Errors
     ///
     /// If the locks cannot be listed.
     pub fn sweep(&self, reach: Option<&dyn Reach>) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
-        for lock_file in self.lock_files()? {
-            match self.sweep_one(&lock_file, reach) {
+        for entry in crate::walk_sorted(&self.home.join("locks"))? {
+            let Some(held) = entry.path.to_str().and_then(Held::parse) else { continue };
+            match self.sweep_one(&entry.path, &held, reach) {
                 Ok(true) => swept.removed += 1,
                 Ok(false) => {}
                 Err(error) => swept.failures.push(error),
@@ -108,18 +111,22 @@ impl Store {
         Ok(swept)
     }
 
-    /// The lock files of all claims, living and dead.
-    pub(super) fn lock_files(&self) -> Result<Vec<LockFile>, StoreError> {
-        let locks = self.home.join("locks");
-        let entries = crate::walk_sorted(&locks)?;
-        Ok(entries.iter().filter_map(|entry| LockFile::parse(entry.path.to_str()?)).collect())
-    }
-
-    fn sweep_one(&self, lock_file: &LockFile, reach: Option<&dyn Reach>) -> Result<bool, StoreError> {
-        let Some(lock) = Lock::attempt(&lock_file.path(&self.home), Absent::Leave)? else { return Ok(false) };
-        let path = lock_file.directory(&self.home);
-        remove(&path, reach)?;
-        Claim { path, lock: Some(lock) }.close().map(|()| true)
+    fn sweep_one(&self, name: &Path, held: &Held, reach: Option<&dyn Reach>) -> Result<bool, StoreError> {
+        let lock_file = self.home.join("locks").join(name);
+        let Some(lock) = Lock::attempt(&lock_file, Absent::Leave)? else { return Ok(false) };
+        match held {
+            Held::Claim(lock_file) => {
+                let path = lock_file.directory(&self.home);
+                remove(&path, reach)?;
+                Claim { path, lock: Some(lock) }.close()?;
+            }
+            Held::Kept { area, key } => {
+                self.remove_half_made(area, key, reach)?;
+                lock.remove()?;
+            }
+            Held::Whole => lock.remove()?,
+        }
+        Ok(true)
     }
 
     /// Takes the first number of a place that is free, and makes an empty directory there.
@@ -173,6 +180,38 @@ impl LockFile {
 
     fn directory(&self, home: &Path) -> PathBuf {
         home.join(&self.area).join(&self.key).join(self.number.to_string())
+    }
+}
+
+/// What a lock is for, by the name of its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    /// A directory that goes with its claim.
+    Claim(LockFile),
+    /// A directory that is being made, and then kept.
+    Kept {
+        /// Where it is kept.
+        area: String,
+        /// As what.
+        key: String,
+    },
+    /// Something that is whole at any time, or knows by itself that it is not.
+    Whole,
+}
+
+impl Held {
+    /// `None` for the store's own lock, which is held by everybody.
+    fn parse(name: &str) -> Option<Self> {
+        if name == "store" {
+            return None;
+        }
+        let claim = LockFile::parse(name).map(Self::Claim);
+        let kept = || {
+            let [area, key, KEPT] = name.split(',').collect::<Vec<_>>()[..] else { return None };
+            let is_plain = plain(area).is_ok() && plain(key).is_ok();
+            is_plain.then(|| Self::Kept { area: area.to_owned(), key: key.to_owned() })
+        };
+        Some(claim.or_else(kept).unwrap_or(Self::Whole))
     }
 }
 

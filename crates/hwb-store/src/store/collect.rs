@@ -173,8 +173,8 @@ impl Store {
     }
 }
 
-/// The area of which something is held by the lock of this name: a claim's (`area,key,number`), or that of something
-/// kept (`area-key`). The store's own has none.
+/// The area of which something is held by the lock of this name: a claim's (`area,key,number`), that of something kept
+/// (`area,key,kept`) or of a name (`area,name`), or a mirror's (`area-key`). The store's own has none.
 fn area_of(lock: &str) -> Option<&str> {
     lock.split_once(',').or_else(|| lock.rsplit_once('-')).map(|(area, _)| area)
 }
@@ -267,7 +267,7 @@ mod tests {
         let cases = [
             ("sources,0123456789ab,0", Some("sources")),
             ("my-area,a-b,12", Some("my-area")),
-            ("environments-0123456789ab", Some("environments")),
+            ("environments,0123456789ab,kept", Some("environments")),
             ("mirrors-0123456789ab.readers", Some("mirrors")),
             ("store", None),
         ];

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use hwb_ident::Digest;
 
-use super::{Lock, Store, StoreError, fs, plain};
+use super::collect::remove;
+use super::{Lock, Reach, Store, StoreError, fs, plain};
+
+/// The last part of the names of locks.
+pub(super) const KEPT: &str = "kept";
 
 impl Store {
     /// The directory that holds the content `key` of `area`: as `make` left it, at a path that depends on the key alone.
@@ -36,27 +40,58 @@ impl Store {
         &self,
         area: &str,
         key: &Digest,
-        clear: impl FnOnce(&Path) -> Result<(), E>,
+        clear: impl Fn(&Path) -> Result<(), E>,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
         let above = self.directory(plain(area)?)?;
         let place = above.join(key.short());
-        let marker = above.join(format!("{}.complete", key.short()));
+        let marker = marker(&place);
         if is_complete(&marker, key) {
             return Ok(place);
         }
-        let lock_file = self.home.join(format!("locks/{area}-{}", key.short()));
-        let lock = Lock::wait(&lock_file).map_err(StoreError::from)?;
+        let lock = Lock::wait(&self.lock_file(&kept_lock(area, &key.short()))).map_err(StoreError::from)?;
         if !is_complete(&marker, key) {
             fs::remove_tree(&marker).map_err(StoreError::from)?;
             clear(&place)?;
             fs::create_directory(&place).map_err(StoreError::from)?;
-            make(&place)?;
-            fs::write_atomic(&marker, key.to_string().as_bytes()).map_err(StoreError::from)?;
+            let made = make(&place).and_then(|()| {
+                Ok(fs::write_atomic(&marker, key.to_string().as_bytes()).map_err(StoreError::from)?)
+            });
+            if let Err(error) = made {
+                // What cannot be removed now keeps its lock file, without a holder: the next sweep tries again.
+                clear(&place).and_then(|()| Ok(lock.remove().map_err(StoreError::from)?)).ok();
+                return Err(error);
+            }
         }
         lock.remove().map_err(StoreError::from)?;
         Ok(place)
     }
+
+    /// Removes what a dead process left half made of `key` in `area`. The caller holds its lock.
+    pub(super) fn remove_half_made(
+        &self,
+        area: &str,
+        key: &str,
+        reach: Option<&dyn Reach>,
+    ) -> Result<(), StoreError> {
+        let place = self.home.join(area).join(key);
+        let marker = marker(&place);
+        if marker.exists() {
+            return Ok(());
+        }
+        remove(&place, reach)?;
+        Ok(fs::remove_tree(&fs::partial(&marker, 0))?)
+    }
+}
+
+/// The name of the lock that is held while something kept is made.
+pub(super) fn kept_lock(area: &str, key: &str) -> String {
+    format!("{area},{key},{KEPT}")
+}
+
+/// What says that a kept directory is complete.
+fn marker(place: &Path) -> PathBuf {
+    place.with_extension("complete")
 }
 
 /// Whether the marker says that this very content is there: the path has only the first digits of its key.
@@ -95,10 +130,54 @@ mod tests {
             Err(StoreError::Name { name: "x".to_owned() })
         };
         assert!(store.kept("things", &key, fail).is_err());
+        assert!(crate::walk_sorted(&store.home.join("things")).unwrap().is_empty());
+        assert_eq!(crate::walk_sorted(&store.home.join("locks")).unwrap().len(), 1, "the store's own");
         let whole = |path: &Path| -> Result<(), StoreError> {
             assert!(!path.join("file").exists());
             fs::write_atomic(&path.join("file"), b"whole").map_err(StoreError::from)
         };
         assert_eq!(contents(&store.kept("things", &key, whole).unwrap()), "whole");
+        assert_eq!(store.sweep(None).unwrap().removed, 0);
+    }
+
+    #[test]
+    fn what_is_half_made_is_swept_and_what_is_whole_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (whole, half) = (Digest::of(b"whole"), Digest::of(b"half"));
+        let place = store.kept("things", &whole, |_| Ok::<_, StoreError>(())).unwrap();
+        // Killed when it was complete, before it let go of its lock.
+        fs::write_atomic(&store.lock_file(&kept_lock("things", &whole.short())), b"").unwrap();
+        let path = place.with_file_name(half.short());
+        fs::create_directory(&path).unwrap();
+        fs::write_atomic(&path.join("file"), b"half").unwrap();
+        // Killed between writing the marker and putting it in its place.
+        fs::write_atomic(&fs::partial(&marker(&path), 0), b"").unwrap();
+        fs::write_atomic(&store.lock_file(&kept_lock("things", &half.short())), b"").unwrap();
+        assert_eq!(store.sweep(None).unwrap().removed, 2);
+        let left: Vec<_> =
+            crate::walk_sorted(&store.home).unwrap().into_iter().map(|entry| entry.path).collect();
+        let name = place.file_name().unwrap().to_str().unwrap();
+        let expect = [
+            "VERSION",
+            "locks",
+            "locks/store",
+            "things",
+            &format!("things/{name}"),
+            &format!("things/{name}.complete"),
+        ];
+        assert_eq!(left, expect.map(PathBuf::from));
+    }
+
+    #[test]
+    fn what_is_being_made_is_not_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let make = |path: &Path| -> Result<(), StoreError> {
+            assert_eq!(Store::open(folder.path())?.sweep(None)?.removed, 0);
+            assert!(path.is_dir());
+            Ok(())
+        };
+        store.kept("things", &Digest::of(b"key"), make).unwrap();
     }
 }
