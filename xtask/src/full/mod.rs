@@ -14,6 +14,7 @@ mod concurrency;
 mod corpus;
 mod debian;
 mod edit;
+mod faults;
 mod findings;
 mod fuzz;
 mod hostile;
@@ -40,6 +41,8 @@ pub(crate) enum Part {
     Repair(RepairOptions),
     /// Runs commands in images with hwb as root and as ordinary users, and looks at what they can do.
     Image(Program),
+    /// Disturbs commands on images: by each other, by SIGKILL, by a full disk; looks at what is left.
+    ImageFaults(FaultOptions),
     /// Changes ELF files of other machines and linkers, and runs them.
     Edit,
     /// Runs each fuzz target for a while.
@@ -74,6 +77,19 @@ pub(crate) struct RepairOptions {
     /// Only these projects.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub(crate) only: Vec<String>,
+}
+
+/// How commands on images are disturbed.
+#[derive(Debug, Args)]
+pub(crate) struct FaultOptions {
+    #[command(flatten)]
+    pub(crate) program: Program,
+    /// How many commands are killed, as each user.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) kills: usize,
+    /// What the instants follow from at which they are killed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// The program that is looked at.
@@ -149,6 +165,11 @@ pub(crate) enum Bench {
 
 /// Runs one part and writes its section, if it was the release build that was looked at.
 pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
+    if let Part::ImageFaults(options) = &part
+        && !faults::is_apart()
+    {
+        return faults::go_apart(options);
+    }
     let other = match &part {
         Part::Audit(AuditOptions { program, .. })
         | Part::Corpus(Selection { program, .. })
@@ -157,6 +178,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         | Part::Repair(RepairOptions { program, .. })
         | Part::Concurrency(program)
         | Part::Image(program)
+        | Part::ImageFaults(FaultOptions { program, .. })
         | Part::Hostile(program) => program.binary.clone(),
         Part::Edit | Part::Fuzz { .. } => None,
     };
@@ -169,6 +191,7 @@ pub(crate) fn run(workspace: &Workspace, part: Part) -> anyhow::Result<()> {
         Part::Repair(options) => repair::run(workspace, &options),
         Part::Hostile(program) => hostile::run(workspace, program),
         Part::Image(program) => image::run(workspace, program),
+        Part::ImageFaults(options) => faults::run(workspace, &options),
         Part::Edit => edit::run(workspace),
         Part::Fuzz { seconds, only } => fuzz::run(workspace, seconds, &only),
     }?;

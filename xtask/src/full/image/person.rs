@@ -81,7 +81,8 @@ impl Person {
         Ok(())
     }
 
-    fn home(&self) -> PathBuf {
+    /// Their home.
+    pub(crate) fn home(&self) -> PathBuf {
         self.place.path().join("home")
     }
 
