@@ -238,6 +238,7 @@ fn sandbox_kind(error: &SandboxError) -> ErrorKind {
         SandboxError::Cancelled { .. } => ErrorKind::Interrupted,
         SandboxError::TimedOut { .. } => ErrorKind::Build,
         SandboxError::Unsupported { .. }
+        | SandboxError::Network { .. }
         | SandboxError::Setup { .. }
         | SandboxError::Spawn { .. }
         | SandboxError::Watch { .. } => ErrorKind::Machine,

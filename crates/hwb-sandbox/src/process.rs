@@ -216,6 +216,7 @@ pub(crate) fn refusal(sandbox: &'static str, report: Report, program: String) ->
         Report::Setup(step, error) => {
             SandboxError::Setup { step, program, source: io::Error::from_raw_os_error(error) }
         }
+        Report::Network(said) => SandboxError::Network { program, said },
         Report::Spawn(error) => SandboxError::Spawn { program, source: io::Error::from_raw_os_error(error) },
         Report::Started => SandboxError::Spawn { program, source: io::ErrorKind::InvalidData.into() },
     }

@@ -52,6 +52,14 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// The program that connects a network with the host's did not.
+    #[error("`{program}` made no network: {said}")]
+    Network {
+        /// The program.
+        program: String,
+        /// What it complained about.
+        said: String,
+    },
     /// The program could not be started.
     #[error("failed to start `{program}`")]
     Spawn {

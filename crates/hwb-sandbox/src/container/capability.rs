@@ -111,14 +111,16 @@ impl Capabilities {
             .bits(),
     );
 
-    /// What is given to a container with this network if nothing else is asked for: with the host's, not what reads and
-    /// forges its packets, nor what takes the ports of its services.
+    /// What is given to a container with this network if nothing else is asked for. With the host's, not what takes the
+    /// ports of its services. With either way out, not what reads and forges packets: a program that connects a network
+    /// would take one to the loopback for one to the host's.
     #[must_use]
     pub fn usual(network: Network) -> Self {
-        let below = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
+        let raw = CapabilitySet::NET_RAW;
         match network {
-            Network::Host => Self(Self::DOCKER.0 & !below.bits()),
-            Network::Denied | Network::Isolated => Self::DOCKER,
+            Network::Host => Self(Self::DOCKER.0 & !raw.union(CapabilitySet::NET_BIND_SERVICE).bits()),
+            Network::Isolated => Self(Self::DOCKER.0 & !raw.bits()),
+            Network::Denied => Self::DOCKER,
         }
     }
 

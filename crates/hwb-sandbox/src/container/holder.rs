@@ -108,7 +108,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Gives an order, and waits until it is begun: the channel, what was made, and a terminal's outer end.
+    /// Gives an order, and waits until it is begun.
     pub(super) fn begin(
         self: &Arc<Self>,
         order: &Order,
@@ -122,8 +122,8 @@ impl Holder {
         drop(end);
         match wire::next_answer(&channel).map_err(spawn)? {
             Some((Answer::Started { made }, descriptors)) => {
-                let terminal = descriptors.into_iter().next();
-                Ok((Remote { _holder: Arc::clone(self), channel, status: None }, Begun { made, terminal }))
+                let descriptor = descriptors.into_iter().next();
+                Ok((Remote { _holder: Arc::clone(self), channel, status: None }, Begun { made, descriptor }))
             }
             Some((Answer::Refused(report), _)) => {
                 // What was made for it is gone when nobody answers any more.
@@ -164,7 +164,8 @@ impl Drop for Holder {
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) made: Vec<hwb_ident::GuestPath>,
-    pub(super) terminal: Option<OwnedFd>,
+    /// The outer end of a terminal, or a network.
+    pub(super) descriptor: Option<OwnedFd>,
 }
 
 /// A function of hwb's own that runs under the ids of a holder.

@@ -23,6 +23,7 @@ mod capability;
 mod group;
 mod holder;
 mod ids;
+pub(crate) mod network;
 mod spec;
 mod strategy;
 pub(crate) mod wire;
@@ -31,6 +32,9 @@ pub use self::attend::Console;
 pub use self::capability::{Capabilities, Capability, ParseCapabilityError};
 pub use self::holder::{Holder, WorkProcess};
 pub use self::ids::{IdRange, Ids, IdsAnswer, IdsError, Person, available, candidates};
+pub use self::network::{
+    FORWARDING_RESOLVER, IsolatedNetwork, NetworkProgram, NetworkProgramKind, probe_tap_device,
+};
 pub use self::spec::{
     ContainerSpec, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, ParseResourceError, Place, ProcessLimit,
     Resource, Root, RootAccess, User,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use hwb_ident::GuestPath;
@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use super::group::Group;
 use super::holder::Holder;
 use super::ids::Ids;
+use super::network::{IsolatedNetwork, NetworkProgram};
 use super::spec::{ContainerSpec, MissingCwd, Root, User};
 use super::wire::{CommandOrder, Order, Owners, StreamOrder};
 use crate::cancel::Cancel;
@@ -35,34 +36,46 @@ pub(crate) const NAME: &str = "container";
 pub struct Container {
     holder: Arc<Holder>,
     spec: ContainerSpec,
+    network_program: Option<NetworkProgram>,
 }
 
 impl Container {
     /// A container of `spec`, whose commands `holder` starts.
     pub fn new(holder: Arc<Holder>, spec: ContainerSpec) -> Self {
-        Self { holder, spec }
+        Self { holder, spec, network_program: None }
+    }
+
+    /// The same, where `program` connects sessions whose network is isolated; without one they are refused.
+    #[must_use]
+    pub fn with_network_program(self, program: NetworkProgram) -> Self {
+        Self { network_program: Some(program), ..self }
     }
 
     /// Begins a session.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Unsupported`] for what no container of this machine has.
+    /// [`SandboxError::Unsupported`] for what no container of this machine has, [`SandboxError::Network`] if the network
+    /// is not to be had.
     pub fn open(&self, session: &SessionSpec) -> Result<ContainerSession, SandboxError> {
         let unsupported = |guarantee: Guarantee| SandboxError::Unsupported {
             sandbox: NAME,
             demand: guarantee.demand(),
             source: None,
         };
-        if session.network == Network::Isolated {
-            return Err(unsupported(Guarantee::IsolatedNetwork));
-        }
         if let Root::Layers { lowers, .. } = &self.spec.root
             && lowers.len() > Root::MOST_LAYERS
         {
             return Err(unsupported(Guarantee::Layers));
         }
-        Ok(ContainerSession { container: self.clone(), session: session.clone() })
+        let network = match (session.network, &self.network_program) {
+            (Network::Denied | Network::Host, _) => None,
+            (Network::Isolated, None) => return Err(unsupported(Guarantee::IsolatedNetwork)),
+            (Network::Isolated, Some(program)) => {
+                Some(Arc::new(IsolatedNetwork::start(&self.holder, program)?))
+            }
+        };
+        Ok(ContainerSession { container: self.clone(), session: session.clone(), network })
     }
 }
 
@@ -120,6 +133,7 @@ pub enum Streams {
 pub struct ContainerSession {
     container: Container,
     session: SessionSpec,
+    network: Option<Arc<IsolatedNetwork>>,
 }
 
 impl ContainerSession {
@@ -148,15 +162,22 @@ impl ContainerSession {
             source: Some(source),
         })?;
         let order = Order::Command(Box::new(self.order(command, ends.order)));
-        let theirs: Vec<BorrowedFd<'_>> =
-            ends.theirs.iter().chain(&entrances).map(|end| end.as_fd()).collect();
+        let network = self.network.iter().map(|network| network.namespace());
+        let theirs: Vec<BorrowedFd<'_>> = ends
+            .theirs
+            .iter()
+            .map(AsFd::as_fd)
+            .chain(network)
+            .chain(entrances.iter().map(AsFd::as_fd))
+            .collect();
         let (remote, begun) = self.container.holder.begin(&order, &theirs, &program)?;
         let process = Process::new(program.clone(), Held::Remote(remote), ends.ours, Supervision::Container);
         let process = process.map_err(failed)?;
         Ok(ContainerProcess {
             process,
             made: begun.made,
-            terminal: begun.terminal,
+            terminal: begun.descriptor,
+            _network: self.network.clone(),
             _group: group,
             _lock: lock,
         })
@@ -275,6 +296,8 @@ pub struct ContainerProcess {
     _group: Group,
     /// Kept as long.
     _lock: Option<OwnedFd>,
+    /// The same.
+    _network: Option<Arc<IsolatedNetwork>>,
 }
 
 impl ContainerProcess {
@@ -323,7 +346,7 @@ impl Running for ContainerProcess {
         deadline: Option<Deadline>,
         sink: &mut dyn OutputSink,
     ) -> Result<ExitStatus, SandboxError> {
-        let Self { process, _group, _lock, .. } = *self;
+        let Self { process, _group, _lock, _network, .. } = *self;
         Box::new(process).wait(cancel, deadline, sink)
     }
 }

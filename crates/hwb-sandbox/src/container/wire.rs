@@ -17,7 +17,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerSpec, MissingCwd, User};
+use super::{ContainerSpec, MissingCwd, NetworkProgram, User};
 use crate::helper::Report;
 use crate::session::ExitStatus;
 use crate::spec::{Mount, Network};
@@ -25,15 +25,18 @@ use crate::spec::{Mount, Network};
 /// No answer is longer.
 const ANSWER_LIMIT: usize = 128 << 10;
 
-/// No message carries more descriptors: an order, its channel, three streams, a control pipe, and three control groups.
-const MOST_DESCRIPTORS: usize = 9;
+/// No message carries more descriptors: an order, its channel, three streams, a control pipe, a network, and three control
+/// groups.
+const MOST_DESCRIPTORS: usize = 10;
 
-/// What a holder is to start. The descriptors of the streams follow that of the channel, then
-/// those by which it enters control groups.
+/// What a holder is to start. The descriptors of the streams follow that of the channel, then that of an isolated network,
+/// and those by which it enters control groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// A command in a container.
     Command(Box<CommandOrder>),
+    /// A network that commands may have in place of one of their own.
+    Network(NetworkOrder),
     /// A function of hwb's own, by its name.
     Work {
         /// Which.
@@ -54,6 +57,12 @@ pub(crate) struct CommandOrder {
     pub(crate) cwd: GuestPath,
     pub(crate) missing_cwd: MissingCwd,
     pub(crate) user: User,
+}
+
+/// A network, which is to have a way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkOrder {
+    pub(crate) program: NetworkProgram,
 }
 
 /// Whether owners other than root can be had.
@@ -83,7 +92,7 @@ pub(crate) enum Answer {
     Unmapped,
     /// The holder takes orders.
     Ready,
-    /// The command runs. With a terminal, its other end comes along.
+    /// The command runs. With a terminal, its other end comes along; a network comes itself.
     Started {
         /// The directories and files that were made for something to stand on.
         made: Vec<GuestPath>,

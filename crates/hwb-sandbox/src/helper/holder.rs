@@ -18,7 +18,7 @@ use super::container::Filters;
 use super::namespaces::{limit, map_one};
 use super::request::{Guarantee, Report};
 use super::{Work, container, wakeup};
-use crate::container::wire::{self, Answer, CommandOrder, Order};
+use crate::container::wire::{self, Answer, CommandOrder, NetworkOrder, Order};
 use crate::os;
 use crate::session::ExitStatus;
 
@@ -95,6 +95,7 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
                 ExitCode::FAILURE
             }
         },
+        Some(Task::Network { order, channel }) => super::network::main(&order, &channel),
         Some(Task::Work { name, channel, streams }) => super::work::main(&name, works, channel, streams),
     }
 }
@@ -152,6 +153,7 @@ fn enter_ids(mapping: Mapping, socket: &OwnedFd) -> io::Result<()> {
 #[derive(Debug)]
 enum Task {
     Command { order: Box<CommandOrder>, channel: OwnedFd, streams: Vec<OwnedFd> },
+    Network { order: NetworkOrder, channel: OwnedFd },
     Work { name: String, channel: OwnedFd, streams: Vec<OwnedFd> },
 }
 
@@ -187,6 +189,7 @@ fn serve(socket: OwnedFd, wakeup: OwnedFd, filters: &mut Filters) -> Option<Task
                 let _kept = filters.of(order);
                 container::namespaces(order)
             }
+            Order::Network(_) => super::network::NAMESPACES,
             Order::Work { .. } => UnshareFlags::empty(),
         };
         match os::clone_process(namespaces) {
@@ -194,6 +197,7 @@ fn serve(socket: OwnedFd, wakeup: OwnedFd, filters: &mut Filters) -> Option<Task
             Ok(None) => {
                 return Some(match order {
                     Order::Command(order) => Task::Command { order, channel, streams },
+                    Order::Network(order) => Task::Network { order, channel },
                     Order::Work { name } => Task::Work { name, channel, streams },
                 });
             }

@@ -11,6 +11,7 @@ mod container;
 mod holder;
 mod layer;
 mod namespaces;
+mod network;
 mod request;
 mod root;
 mod supervise;

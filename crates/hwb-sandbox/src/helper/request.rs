@@ -107,6 +107,8 @@ pub(crate) enum Report {
     Unsupported(Guarantee, RawOsError),
     /// The step failed, on account of what was asked for.
     Setup(String, RawOsError),
+    /// The program that was to connect a network said this.
+    Network(String),
     /// The program could not be executed.
     Spawn(RawOsError),
 }
@@ -225,6 +227,7 @@ mod tests {
             Report::Unsupported(Guarantee::PrivateMounts, 38),
             Report::Unsupported(Guarantee::LayeredMounts, 22),
             Report::Setup("mount `/a b`".to_owned(), 2),
+            Report::Network("no device".to_owned()),
             Report::Spawn(13),
         ] {
             assert_eq!(Report::from_bytes(&report.to_bytes()), Some(report));

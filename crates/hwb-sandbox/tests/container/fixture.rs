@@ -10,7 +10,8 @@ use std::sync::Arc;
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
     Capabilities, Container, ContainerCommand, ContainerSession, ContainerSpec, Holder, Ids, IdsAnswer,
-    Limits, LostOwners, MissingCwd, Person, Place, Root, RootAccess, Streams, User, available,
+    Limits, LostOwners, MissingCwd, NetworkProgram, NetworkProgramKind, Person, Place, Root, RootAccess,
+    Streams, User, available,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExecSpec, ExitStatus, Mount, Network, OutputSink, Running as _, SandboxError,
@@ -128,16 +129,27 @@ impl Fixture {
         Container::new(Arc::clone(&self.holder), spec).open(&SessionSpec { mounts: Vec::new(), network })
     }
 
+    /// A program that claims to connect networks, and is `script`.
+    pub(crate) fn network_program(&self, script: &str) -> NetworkProgram {
+        let path = self.path().join("pasta");
+        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        NetworkProgram { kind: NetworkProgramKind::Pasta, path }
+    }
+
+    /// A session whose network `program` connects.
+    pub(crate) fn open_isolated(&self, program: NetworkProgram) -> Result<ContainerSession, SandboxError> {
+        let container = Container::new(Arc::clone(&self.holder), self.spec()).with_network_program(program);
+        container.open(&SessionSpec { mounts: Vec::new(), network: Network::Isolated })
+    }
+
     pub(crate) fn run_in(
         &self,
         spec: ContainerSpec,
         network: Network,
         command: &ContainerCommand,
     ) -> (String, ExitStatus) {
-        let mut transcript = Transcript::default();
-        let running = self.open(spec, network).unwrap().run(command, Streams::Piped).unwrap();
-        let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
-        (transcript.0, status)
+        finish(&mut self.open(spec, network).unwrap(), command)
     }
 
     /// Runs `script`; its standard output and error, and how it ended.
@@ -148,6 +160,42 @@ impl Fixture {
     pub(crate) fn check(&self, script: &str, expect: &str) {
         let (output, _) = self.run(script);
         assert_eq!(output, expect, "{script}");
+    }
+}
+
+/// Runs `command` to its end: its standard output and error, and how it ended.
+pub(crate) fn finish(session: &mut ContainerSession, command: &ContainerCommand) -> (String, ExitStatus) {
+    let mut transcript = Transcript::default();
+    let running = session.run(command, Streams::Piped).unwrap();
+    let status = Box::new(running).wait(&Cancel::new().unwrap(), None, &mut transcript).unwrap();
+    (transcript.0, status)
+}
+
+/// A named pipe that is held open by whoever has it open for writing.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    reader: std::fs::File,
+}
+
+impl Witness {
+    /// Made in `directory`.
+    pub(crate) fn make(directory: &Path) -> Self {
+        let path = directory.join("witness");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+        let reader = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).unwrap();
+        rustix::io::ioctl_fionbio(&reader, false).unwrap();
+        Self { reader: reader.into() }
+    }
+
+    /// What a program does that goes on in the background, and holds the witness of `directory`.
+    pub(crate) fn held_by_a_daemon(directory: &Path) -> String {
+        format!("exec 3>'{}'; echo held >&3; setsid sleep 600 & exit 0", directory.join("witness").display())
+    }
+
+    /// Comes to its end only when nobody holds it any more.
+    pub(crate) fn wait(self) {
+        assert_eq!(std::io::read_to_string(self.reader).unwrap(), "held\n");
     }
 }
 
@@ -164,7 +212,8 @@ pub(crate) fn command<const N: usize>(argv: [&str; N]) -> ContainerCommand {
     }
 }
 
-/// Runs a command that leaves a daemon and waits for ever; both hold standard output open.
+/// Runs a command that leaves a daemon and waits for ever; both hold standard output open. What connects its network holds
+/// the witness of the folder for temporary files.
 pub(crate) fn be_killed(ids: &OsStr) -> ! {
     let answer = answers().into_iter().find(|answer| word(&answer.ids) == ids).unwrap();
     let fixture = Fixture::new(&answer.ids);
@@ -174,8 +223,8 @@ pub(crate) fn be_killed(ids: &OsStr) -> ! {
         stdout: rustix::io::dup(rustix::stdio::stdout()).unwrap(),
         stderr: std::fs::File::options().write(true).open("/dev/null").unwrap().into(),
     };
-    let _running =
-        fixture.open(fixture.spec(), Network::Host).unwrap().run(&fixture.shell(script), streams).unwrap();
+    let program = fixture.network_program(&Witness::held_by_a_daemon(fixture.path().parent().unwrap()));
+    let _running = fixture.open_isolated(program).unwrap().run(&fixture.shell(script), streams).unwrap();
     loop {
         std::thread::park();
     }

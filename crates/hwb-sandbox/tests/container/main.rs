@@ -21,8 +21,8 @@ use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
-    Console, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, Place, ProcessLimit, Resource, Root,
-    RootAccess, Streams, User,
+    Console, Limits, LostOwners, MissingCwd, NetworkProgram, NetworkProgramKind, OWNER_ATTRIBUTE, Place,
+    ProcessLimit, Resource, Root, RootAccess, Streams, User,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExitStatus, Mount, Network, Running as _, SandboxError, Session as _, UPPER,
@@ -32,7 +32,7 @@ use hwb_sandbox::{
 use hwb_sandbox::signals::Relay;
 use rustix::process::Signal;
 
-use self::fixture::{Fixture, Transcript};
+use self::fixture::{Fixture, Transcript, Witness};
 
 type Test = fn(&Fixture);
 
@@ -76,6 +76,8 @@ fn main() -> ExitCode {
         ("lends_a_console", lends_a_console),
         ("relays_signals", relays_signals),
         ("has_the_network_that_was_asked_for", has_the_network_that_was_asked_for),
+        ("shares_a_network_in_a_session", shares_a_network_in_a_session),
+        ("says_what_the_network_program_said", says_what_the_network_program_said),
         ("runs_works_under_its_ids", runs_works_under_its_ids),
         ("uses_a_plain_directory", uses_a_plain_directory),
         ("stacks_many_layers", stacks_many_layers),
@@ -566,6 +568,39 @@ fn has_the_network_that_was_asked_for(fixture: &Fixture) {
     assert!(matches!(error, SandboxError::Unsupported { .. }), "{error:?}");
 }
 
+fn shares_a_network_in_a_session(fixture: &Fixture) {
+    let witness = Witness::make(fixture.path());
+    let program = fixture.network_program(&Witness::held_by_a_daemon(fixture.path()));
+    let mut session = fixture.open_isolated(program).unwrap();
+    let mut run = |script: &str| fixture::finish(&mut session, &fixture.shell(script)).0;
+    assert_eq!(run("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ls /sys/class/net"), "lo\nlo\n");
+    let (first, second) = (run("readlink /proc/self/ns/net"), run("readlink /proc/self/ns/net"));
+    assert_eq!(first, second);
+    let host = std::fs::read_link("/proc/self/ns/net").unwrap();
+    assert_ne!(first.trim(), host.to_str().unwrap());
+    drop(session);
+    witness.wait();
+}
+
+fn says_what_the_network_program_said(fixture: &Fixture) {
+    let check = |script: &str, expect: &str| {
+        let program = fixture.network_program(script);
+        let expect = expect.replace("PROGRAM", &program.path.display().to_string());
+        let error = fixture.open_isolated(program.clone()).unwrap_err();
+        assert_eq!(error.to_string(), expect);
+        // The other kind speaks on a descriptor of its own.
+        let program = NetworkProgram { kind: NetworkProgramKind::Slirp4netns, ..program };
+        assert_eq!(fixture.open_isolated(program).unwrap_err().to_string(), expect);
+    };
+    check("echo 'no device' >&2; echo; echo 'here'; exit 1", "`PROGRAM` made no network: no device; here");
+    check("kill -9 $$", "`PROGRAM` made no network: it said nothing");
+    let missing = NetworkProgram { kind: NetworkProgramKind::Pasta, path: "/nowhere/pasta".into() };
+    assert_eq!(
+        fixture.open_isolated(missing).unwrap_err().to_string(),
+        "`/nowhere/pasta` made no network: No such file or directory (os error 2)"
+    );
+}
+
 fn runs_works_under_its_ids(fixture: &Fixture) {
     let mut work = fixture.holder().work("count").unwrap();
     work.stdin().unwrap().write_all(b"12345").unwrap();
@@ -605,6 +640,7 @@ fn stacks_many_layers(fixture: &Fixture) {
 
 #[expect(clippy::disallowed_methods, reason = "a process that is to be killed from outside")]
 fn ends_with_hwb(fixture: &Fixture) {
+    let witness = Witness::make(fixture.path());
     let mut victim = std::process::Command::new(std::env::current_exe().unwrap());
     let mut victim = victim
         .args(["victim", fixture::word(fixture.holder().ids())])
@@ -620,4 +656,5 @@ fn ends_with_hwb(fixture: &Fixture) {
     victim.wait().unwrap();
     // Comes to its end only if everything in the container did.
     assert_eq!(std::io::read_to_string(out).unwrap(), "");
+    witness.wait();
 }

@@ -220,7 +220,7 @@ fn bound(capabilities: Capabilities) -> io::Result<()> {
 }
 
 /// Leaves this process those of `capabilities` that it has, and no other.
-pub(super) fn set_capabilities(capabilities: Capabilities) -> io::Result<()> {
+pub(in crate::helper) fn set_capabilities(capabilities: Capabilities) -> io::Result<()> {
     let has = rustix::thread::capabilities(None)?.permitted;
     let kept = capabilities.to_kernel() & has;
     // What could be handed on without right goes first: the kernel keeps it a part of what is inherited.

@@ -16,7 +16,9 @@ use std::process::ExitCode;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
+
+pub(super) use self::command::set_capabilities;
 
 use self::command::Place;
 use self::furnish::{Furniture, Terminal};
@@ -35,8 +37,9 @@ use crate::spec::Network;
 pub(super) fn namespaces(order: &CommandOrder) -> UnshareFlags {
     let common = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     match order.network {
-        Network::Host => common,
-        Network::Denied | Network::Isolated => common | UnshareFlags::NEWNET,
+        // That of an isolated network is there already.
+        Network::Host | Network::Isolated => common,
+        Network::Denied => common | UnshareFlags::NEWNET,
     }
 }
 
@@ -140,8 +143,12 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
         .map_err(|errno| step("make an event descriptor")(errno.into()))?;
     wakeup::on_child(&wakeup).map_err(step("catch signals"))?;
 
-    let groups = streams.split_off(stream_count(order.streams).min(streams.len()));
-    enter_groups(groups).map_err(|error| Report::unsupported(Guarantee::Limits, &error))?;
+    let mut others = streams.split_off(stream_count(order.streams).min(streams.len())).into_iter();
+    if order.network == Network::Isolated {
+        enter_network(others.next())
+            .map_err(|error| Report::unsupported(Guarantee::IsolatedNetwork, &error))?;
+    }
+    enter_groups(others).map_err(|error| Report::unsupported(Guarantee::Limits, &error))?;
 
     let staging = root::staging();
     let root = root::make(&order.container.root, &staging)?;
@@ -194,8 +201,14 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
     }
 }
 
+/// Enters the network that was made for the session.
+fn enter_network(network: Option<OwnedFd>) -> io::Result<()> {
+    let network = network.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::thread::move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
 /// Enters control groups, and makes them all that the container sees of them.
-fn enter_groups(groups: Vec<OwnedFd>) -> io::Result<()> {
+fn enter_groups(groups: impl Iterator<Item = OwnedFd>) -> io::Result<()> {
     for group in groups {
         std::fs::File::from(group).write_all(b"0")?;
     }
@@ -210,7 +223,7 @@ fn disarm(order: &CommandOrder, filter: &Filter) -> io::Result<()> {
         (Owners::One, LostOwners::Recorded) => order.container.capabilities,
         _ => Capabilities::from_kernel(CapabilitySet::KILL),
     };
-    command::set_capabilities(kept)?;
+    set_capabilities(kept)?;
     rustix::thread::set_no_new_privs(true)?;
     os::filter_calls(&filter.init)
 }
