@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::endpoint::Trust;
 use super::error::Failure;
-use super::said::plain;
 
 /// The most that is read of an answer that says why something failed.
 const EXPLANATION: usize = 64 << 10;
@@ -83,7 +82,9 @@ pub(super) fn is_same_server(one: &Url, other: &Url) -> bool {
 pub(super) fn hop(from: &Url, location: &str) -> Result<Url, Failure> {
     let refused = |to: String, why| Failure::Redirect { url: shown(from), to, why };
     let Ok(mut to) = from.join(location) else {
-        return Err(refused(plain(location), "it is no URL"));
+        // It is not repeated: where a secret would be in it is not known.
+        let what = "leads to what is no URL".to_owned();
+        return Err(Failure::Nonsense { url: shown(from), what });
     };
     // What somebody else thinks who we are does not count.
     let _no_host = to.set_password(None);
@@ -186,7 +187,8 @@ mod tests {
             &refused("http://quay.io/b", "it is not encrypted, and this was"),
         );
         check(from, "file:///etc/passwd", &refused("file:///etc/passwd", "it is not HTTP"));
-        check(from, "https://[", &refused("https://[", "it is no URL"));
+        let no_url = "the answer of `https://quay.io/v2/a/blobs/x` leads to what is no URL";
+        check(from, "https://me:secret@[?sign=secret", no_url);
     }
 
     #[test]

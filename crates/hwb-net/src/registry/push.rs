@@ -138,14 +138,14 @@ impl<'a> Transfer<'a> {
     }
 
     async fn run(mut self) -> Result<Pushed, Failure> {
-        let mut tries = Tries::default();
+        let (mut tries, mut farthest) = (Tries::default(), 0);
         loop {
-            let before = self.at();
             match self.step().await {
                 // What was completed before the connection broke is no surprise.
                 Ok(Some(Pushed::Present)) if tries.0 > 0 => return Ok(Pushed::Uploaded),
                 Ok(Some(pushed)) => return Ok(pushed),
-                Ok(None) if self.at() > before => tries = Tries::default(),
+                // Where it was before it is not further, however often it begins anew.
+                Ok(None) if self.at() > farthest => (tries, farthest) = (Tries::default(), self.at()),
                 Ok(None) => {}
                 Err(failure) => {
                     if !failure.is_transient() && !self.is_lost(&failure) {
@@ -223,8 +223,12 @@ impl<'a> Transfer<'a> {
             .header(CONTENT_RANGE, &format!("{at}-{}", at + length - 1))
             .payload(payload);
         let reply = self.contact.ask(&ask).await?.expect(&[StatusCode::ACCEPTED]).await?;
-        let at = taken(&reply).unwrap_or(at + length).min(self.upload.blob.size);
-        self.state = State::Open { place: location(&reply)?, at, least };
+        let reached = taken(&reply).unwrap_or(at + length).min(self.upload.blob.size);
+        if reached <= at {
+            let what = format!("takes a part, and has no more than the {at} bytes before it");
+            return Err(Failure::Nonsense { url: shown(&reply.url), what });
+        }
+        self.state = State::Open { place: location(&reply)?, at: reached, least };
         Ok(())
     }
 

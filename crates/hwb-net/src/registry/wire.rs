@@ -259,9 +259,10 @@ impl Stream for Pieces {
 fn next(reply: &Reply, ask: &Ask<'_>) -> Result<Option<Url>, Failure> {
     let is_redirect = matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let Some(location) = reply.header(LOCATION).filter(|_| is_redirect) else { return Ok(None) };
-    let refused = |to: String, why| Failure::Redirect { url: shown(&ask.url), to, why };
+    let to = hop(&ask.url, location)?;
     if !matches!(ask.method, Method::GET | Method::HEAD) {
-        return Err(refused(location.to_owned(), "only what reads is sent elsewhere"));
+        let (url, to) = (shown(&ask.url), shown(&to));
+        return Err(Failure::Redirect { url, to, why: "only what reads is sent elsewhere" });
     }
-    hop(&ask.url, location).map(Some)
+    Ok(Some(to))
 }

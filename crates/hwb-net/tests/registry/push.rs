@@ -107,6 +107,35 @@ fn an_upload_that_breaks_goes_on() {
 }
 
 #[test]
+fn an_upload_that_gets_nowhere_ends() {
+    let check = |faults: &[(&str, Fault)], expect: &str, puts: usize| {
+        let server = Server::open();
+        for (start, fault) in faults {
+            // More often than anybody should ask.
+            (0..20).for_each(|_| server.fault(&start.replace(" ", &format!(" {UPLOADS}")), fault.clone()));
+        }
+        let client = Client::with(RegistrySettings { upload: Upload::Chunks(15), ..settings([&server]) });
+        let shown = explain(&push(&client, &server, None).unwrap_err(), &server);
+        assert_eq!(shown, format!("Failed to push image `HOST/app:1`: {expect}"));
+        let asked = server.asked();
+        assert_eq!(asked.iter().filter(|line| line.starts_with("PUT")).count(), puts, "{asked:?}");
+    };
+    // It takes every part, and never has more.
+    let still = vec![("Location", format!("{UPLOADS}u1?state=15")), ("Range", "0-14".to_owned())];
+    check(
+        &[("PATCH u1?state=15", Fault::Answer(202, still, String::new()))],
+        "the answer of `http://HOST/v2/app/blobs/uploads/u1` takes a part, and has no more than the 15 bytes before it",
+        0,
+    );
+    // It takes all parts, forgets them at the last word, and begins anew.
+    check(
+        &[("PUT ", Fault::Status(500, "E")), ("GET ", Fault::Status(404, "BLOB_UPLOAD_UNKNOWN"))],
+        "`http://HOST/v2/app/blobs/uploads/u4` answered 500 Internal Server Error (E: as the test wants it)",
+        4,
+    );
+}
+
+#[test]
 fn a_refused_upload_says_why() {
     let check = |start: &str, fault: Fault, expect: &str| {
         let server = Server::open();
@@ -137,7 +166,7 @@ fn a_refused_upload_says_why() {
     );
     check(
         "POST",
-        Fault::Redirect("http://elsewhere.example/".to_owned()),
+        Fault::Redirect("http://me:secret@elsewhere.example/?sign=secret".to_owned()),
         "`http://HOST/v2/app/blobs/uploads/` is redirected to `http://elsewhere.example/`, which is not followed: only what reads is sent elsewhere",
     );
     let other = Digest::of(b"");
