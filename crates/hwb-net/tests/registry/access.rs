@@ -243,29 +243,34 @@ fn a_login_is_tried_and_kept_and_forgotten() {
 
 #[test]
 fn a_login_is_kept_where_the_file_says() {
-    let (server, folder) = (Server::with(Access::Password("me", "hunter2")), tempfile::tempdir().unwrap());
-    let kept = folder.path().join("kept");
-    let script = format!(
-        r#"cd '{}' && case $1 in
-        store) cat >kept ;;
-        get) cat kept 2>/dev/null || {{ echo credentials not found in native keychain; exit 1; }} ;;
-        erase) rm kept ;;
-        esac"#,
-        folder.path().display()
-    );
-    install_helper(folder.path(), "docker-credential-test", &script);
-    put_image(&server, "team/app", "1");
-    let client = client(&server, folder.path(), r#"{"credsStore":"test"}"#);
-    let file = folder.path().join("config.json");
-    let origin = enter(&client.registry, &server, "hunter2", &file).unwrap();
-    let expect =
-        CredentialOrigin::Helper { program: "docker-credential-test".to_owned(), file: file.clone() };
-    assert_eq!(origin, expect);
-    let text = fs_err::read_to_string(&file).unwrap();
-    assert!(text.contains("auths") && !text.contains(ME), "{text}");
-    assert!(kept.exists());
-    assert_eq!(try_both(&server, &client, folder.path()), ["pulled", "Uploaded"]);
-    let erased = client.registry.logout(&server.address().to_string()).unwrap();
-    assert_eq!(erased, [expect, CredentialOrigin::File(file)]);
-    assert!(!kept.exists());
+    // For all repositories, or for some.
+    for place in ["", "/team"] {
+        let (server, folder) =
+            (Server::with(Access::Password("me", "hunter2")), tempfile::tempdir().unwrap());
+        let kept = folder.path().join("kept");
+        let script = format!(
+            r#"cd '{}' && case $1 in
+            store) cat >kept ;;
+            get) read -r server; grep -sF "\"$server\"" kept || {{ echo credentials not found in native keychain; exit 1; }} ;;
+            erase) rm kept ;;
+            esac"#,
+            folder.path().display()
+        );
+        install_helper(folder.path(), "docker-credential-test", &script);
+        put_image(&server, "team/app", "1");
+        let client = client(&server, folder.path(), r#"{"credsStore":"test"}"#);
+        let (file, name) = (folder.path().join("config.json"), format!("{}{place}", server.address()));
+        let login = Login { user: "me".to_owned(), password: Secret::new("hunter2") };
+        let origin = client.registry.login(&name, &login, &file).unwrap();
+        let expect =
+            CredentialOrigin::Helper { program: "docker-credential-test".to_owned(), file: file.clone() };
+        assert_eq!(origin, expect);
+        let text = fs_err::read_to_string(&file).unwrap();
+        assert!(text.contains("auths") && !text.contains(ME), "{text}");
+        assert!(kept.exists());
+        assert_eq!(try_both(&server, &client, folder.path()), ["pulled", "Uploaded"]);
+        let erased = client.registry.logout(&name).unwrap();
+        assert_eq!(erased, [expect, CredentialOrigin::File(file)]);
+        assert!(!kept.exists());
+    }
 }

@@ -179,15 +179,19 @@ impl CredentialSources {
         let keys = keys(host, repository);
         for path in &self.files {
             let Some(file) = AuthFile::read(path)? else { continue };
-            if let Some(name) = file.helper(host) {
-                let helper = program::Helper::new(name, path, &self.env)?;
-                if let Some(identity) = helper.get(&server_name(host), cancel)? {
-                    let origin = CredentialOrigin::Helper { program: helper.program, file: path.clone() };
-                    return Ok(Some(Credentials { identity, origin }));
+            for key in &keys {
+                // Not every helper understands more than the name of a registry: what else it has the file notes.
+                let is_asked = key == host || file.notes(key);
+                if let Some(name) = file.helper(key).filter(|_| is_asked) {
+                    let helper = program::Helper::new(name, path, &self.env)?;
+                    if let Some(identity) = helper.get(&server_name(key), cancel)? {
+                        let origin = CredentialOrigin::Helper { program: helper.program, file: path.clone() };
+                        return Ok(Some(Credentials { identity, origin }));
+                    }
                 }
-            }
-            if let Some(identity) = file.find(&keys)? {
-                return Ok(Some(Credentials { identity, origin: CredentialOrigin::File(path.clone()) }));
+                if let Some(identity) = file.find(key)? {
+                    return Ok(Some(Credentials { identity, origin: CredentialOrigin::File(path.clone()) }));
+                }
             }
         }
         Ok(None)
@@ -210,7 +214,7 @@ impl CredentialSources {
         };
         let helper = program::Helper::new(name, path, &self.env)?;
         helper.store(&server, login, cancel)?;
-        // An empty entry tells other tools that there is something.
+        // An empty entry tells other tools, and us, that there is something.
         file.set(&server, None);
         file.write()?;
         Ok(CredentialOrigin::Helper { program: helper.program, file: path.to_owned() })
