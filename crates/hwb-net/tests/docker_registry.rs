@@ -73,7 +73,8 @@ fn go_round(registry: &Registry, address: SocketAddr) {
         layers: vec![Descriptor::of(layer_type(), bytes)],
         annotations: BTreeMap::new(),
     };
-    assert_eq!(registry.resolve(&reference).unwrap(), None);
+    let absent = registry.image(&reference, &platform).unwrap_err();
+    assert!(matches!(absent.failure(), Failure::Missing { .. }), "{absent:?}");
     assert_eq!(push_blob(registry, &reference, None, bytes), Pushed::Uploaded);
     assert_eq!(push_blob(registry, &reference, None, bytes), Pushed::Present);
     assert_eq!(push_blob(registry, &name("team/other:1"), Some("team/app"), bytes), Pushed::Mounted);
@@ -82,7 +83,7 @@ fn go_round(registry: &Registry, address: SocketAddr) {
     let (media_type, manifest) = (manifest.media_type(), manifest.to_bytes());
     for name in [reference.clone(), name("team/app:latest")] {
         let digest = registry.push_manifest(&name, &media_type, &manifest).unwrap();
-        assert_eq!(registry.resolve(&name).unwrap(), Some(digest));
+        assert_eq!(registry.image(&name, &platform).unwrap().digest, digest);
     }
     let pulled = registry.image(&reference, &platform).unwrap();
     assert_eq!((pulled.manifest_bytes, pulled.config_bytes.as_slice()), (manifest, config));
@@ -116,23 +117,25 @@ fn an_image_goes_there_encrypted_and_with_a_password() {
     let (file, host) = (folder.path().join("config.json"), server.address().to_string());
     let open = |transport| open(settings_for(&server, transport, &file));
     let reference: ImageReference = format!("{host}/team/app:1").parse().unwrap();
+    let platform = "linux/arm64".parse().unwrap();
+    let find = |registry: &Registry| registry.image(&reference, &platform);
     let login = |password| Login { user: "me".to_owned(), password: Secret::new(password) };
 
     // Nobody vouches for it, and it is not spoken to without encryption instead.
-    let error = open(None).resolve(&reference).unwrap_err();
+    let error = find(&open(None)).unwrap_err();
     assert!(matches!(error.failure(), Failure::Unreachable { .. }), "{error:?}");
     assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
-    let error = open(Some(Transport::Plain)).resolve(&reference).unwrap_err();
+    let error = find(&open(Some(Transport::Plain))).unwrap_err();
     assert!(matches!(error.failure(), Failure::Status { .. }), "{error:?}");
 
     let registry = open(Some(Transport::Authority(server.authority())));
-    let error = registry.resolve(&reference).unwrap_err();
+    let error = find(&registry).unwrap_err();
     assert!(matches!(error.failure(), Failure::Unauthorized { .. }), "{error:?}");
     registry.login(&host, &login("wrong"), &file).unwrap_err();
     assert!(!file.exists());
     registry.login(&host, &login("hunter2"), &file).unwrap();
     go_round(&open(Some(Transport::Authority(server.authority()))), server.address());
-    assert!(open(Some(Transport::Insecure)).resolve(&reference).unwrap().is_some());
+    find(&open(Some(Transport::Insecure))).unwrap();
 }
 
 /// Passes connections on to a server, and cuts some off.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
@@ -20,6 +21,18 @@ use super::{Registry, Tries};
 pub(super) struct Host {
     base: OnceCell<Base>,
     access: Mutex<Access>,
+    /// Whether it could not be reached; as a mirror it is then left alone.
+    given_up: AtomicBool,
+}
+
+impl Host {
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
 }
 
 /// How a registry lets us in.
@@ -49,8 +62,7 @@ pub(super) enum Action<'a> {
 pub(super) struct Contact<'a> {
     registry: &'a Registry,
     host: Arc<Host>,
-    pub(super) name: &'a str,
-    repository: &'a str,
+    endpoint: &'a Endpoint,
     action: Action<'a>,
     base: Base,
 }
@@ -63,9 +75,8 @@ impl<'a> Contact<'a> {
         endpoint: &'a Endpoint,
         action: Action<'a>,
     ) -> Result<Self, Failure> {
-        let (name, repository) = (endpoint.host.as_str(), endpoint.repository.as_str());
-        let base = host.base.get_or_try_init(|| find(registry, name)).await?.clone();
-        Ok(Self { registry, host, name, repository, action, base })
+        let base = host.base.get_or_try_init(|| find(registry, &endpoint.host)).await?.clone();
+        Ok(Self { registry, host, endpoint, action, base })
     }
 
     /// Tries something until it succeeds or it makes no sense to go on.
@@ -73,12 +84,12 @@ impl<'a> Contact<'a> {
         &self,
         attempt: impl AsyncFnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.registry.persist(attempt).await
+        self.registry.persist(self.endpoint.role, attempt).await
     }
 
     /// Waits before something is tried again that may then succeed.
     pub(super) async fn pause(&self, tries: &mut Tries, failure: Failure) -> Result<(), Failure> {
-        self.registry.pause(tries, failure).await
+        self.registry.pause(self.endpoint.role, tries, failure).await
     }
 
     /// Waits before something is tried again.
@@ -95,7 +106,7 @@ impl<'a> Contact<'a> {
     pub(super) fn url(&self, rest: &str) -> Url {
         let mut url = self.base.url.clone();
         // A name of an image has no character that would have to be escaped.
-        url.set_path(&format!("/v2/{}/{rest}", self.repository));
+        url.set_path(&format!("/v2/{}/{rest}", self.endpoint.repository));
         url
     }
 
@@ -183,21 +194,22 @@ impl<'a> Contact<'a> {
             let identity = Identity::Login(login.clone());
             return Ok(Some(Credentials { identity, origin: CredentialOrigin::Given }));
         }
-        if let Some(known) = access.credentials.get(self.repository) {
+        if let Some(known) = access.credentials.get(&self.endpoint.repository) {
             return Ok(known.clone());
         }
         let sources = &self.registry.settings.credentials;
-        let found = sources.find(self.name, self.repository, self.registry.wire.cancel())?;
-        access.credentials.insert(self.repository.to_owned(), found.clone());
+        let found =
+            sources.find(&self.endpoint.host, &self.endpoint.repository, self.registry.wire.cancel())?;
+        access.credentials.insert(self.endpoint.repository.clone(), found.clone());
         Ok(found)
     }
 
     /// The rights that are asked for, as servers of tokens name them.
     fn scopes(&self) -> Vec<String> {
         match self.action {
-            Action::Pull => vec![format!("repository:{}:pull", self.repository)],
+            Action::Pull => vec![format!("repository:{}:pull", self.endpoint.repository)],
             Action::Push { from } => {
-                let own = format!("repository:{}:pull,push", self.repository);
+                let own = format!("repository:{}:pull,push", self.endpoint.repository);
                 let other = from.map(|from| format!("repository:{from}:pull"));
                 [own].into_iter().chain(other).collect()
             }

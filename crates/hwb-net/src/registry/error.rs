@@ -337,6 +337,15 @@ impl Failure {
         }
     }
 
+    /// Whether there was no connection.
+    pub(super) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Token { source, .. } => source.is_unreachable(),
+            _ => false,
+        }
+    }
+
     /// Whether the trouble is ours, so that another registry would not help.
     pub(super) fn is_ours(&self) -> bool {
         matches!(self, Self::Cancelled | Self::Write(_) | Self::Read(_))

@@ -30,7 +30,7 @@ impl Registry {
         let attempt = || {
             let name = place(&normal(registry))?;
             let host = name.split('/').next().unwrap_or_default();
-            self.wire.block_on(self.persist(async || self.enter(host, login).await))?;
+            self.wire.block_on(self.persist(Role::Origin, async || self.enter(host, login).await))?;
             Ok(self.settings.credentials.store(file, &name, login, self.wire.cancel())?)
         };
         attempt().map_err(|failure: Failure| RegistryError::Login {

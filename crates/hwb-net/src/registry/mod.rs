@@ -28,7 +28,7 @@ use std::time::Duration;
 use hwb_sandbox::Cancel;
 
 use self::contact::{Action, Contact, Host};
-use self::endpoint::Endpoint;
+use self::endpoint::{Endpoint, Role};
 use self::wire::Wire;
 
 mod challenge;
@@ -49,7 +49,7 @@ mod wire;
 pub use self::credentials::{CredentialError, CredentialOrigin, CredentialSources, Login};
 pub use self::endpoint::{Mirror, ParsePlaceError};
 pub use self::error::{Failure, RegistryError, Sent, Size};
-pub use self::pull::{Pulled, RemoteImage};
+pub use self::pull::RemoteImage;
 pub use self::push::{BlobUpload, Pushed};
 pub use self::said::Said;
 pub use self::secret::Secret;
@@ -122,19 +122,25 @@ impl Registry {
     }
 
     /// Tries something until it succeeds, it makes no sense to go on, or it was tried often enough.
-    async fn persist<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    async fn persist<T>(
+        &self,
+        role: Role,
+        mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let mut tries = Tries::default();
         loop {
             match attempt().await {
-                Err(failure) => self.pause(&mut tries, failure).await?,
+                Err(failure) => self.pause(role, &mut tries, failure).await?,
                 done => return done,
             }
         }
     }
 
-    /// Waits before something is tried again; gives a failure back that would only be repeated.
-    async fn pause(&self, tries: &mut Tries, failure: Failure) -> Result<(), Failure> {
-        if failure.is_transient() { self.wait(tries, failure).await } else { Err(failure) }
+    /// Waits before something is tried again; gives a failure back that would only be repeated. A mirror that cannot
+    /// be reached is not waited for: there is another place.
+    async fn pause(&self, role: Role, tries: &mut Tries, failure: Failure) -> Result<(), Failure> {
+        let is_needless = role == Role::Mirror && failure.is_unreachable();
+        if failure.is_transient() && !is_needless { self.wait(tries, failure).await } else { Err(failure) }
     }
 
     /// Waits before something is tried again; gives the failure back if it was tried often enough.

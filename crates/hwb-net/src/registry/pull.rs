@@ -19,17 +19,6 @@ pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 /// After so many bytes more it is no longer the same failure.
 const PROGRESS: u64 = 1 << 20;
 
-/// What a reference leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
-    /// What it is, its digest and size.
-    pub descriptor: Descriptor,
-    /// What it says.
-    pub document: Document,
-    /// Its bytes, of which the digest is.
-    pub bytes: Vec<u8>,
-}
-
 /// An image at a registry: everything but its layers.
 #[derive(Debug, Clone)]
 pub struct RemoteImage {
@@ -48,30 +37,6 @@ pub struct RemoteImage {
 }
 
 impl Registry {
-    /// Fetches what a reference leads to: a manifest or an index.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::Pull`]
-    pub fn manifest(&self, reference: &ImageReference) -> Result<Pulled, RegistryError> {
-        self.pull(reference, async |contact| {
-            get_manifest(contact, &name_of(reference), reference.digest()).await
-        })
-    }
-
-    /// Says which digest a reference leads to, without fetching what it names; `None` if there is nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::Pull`]
-    pub fn resolve(&self, reference: &ImageReference) -> Result<Option<Digest>, RegistryError> {
-        let found = self.pull(reference, async |contact| head_manifest(contact, reference).await);
-        match found {
-            Err(RegistryError::Pull { source, .. }) if matches!(*source, Failure::Missing { .. }) => Ok(None),
-            found => found.map(Some),
-        }
-    }
-
     /// Fetches the manifest and the config of the image for a platform. An index may lead to a further index once.
     ///
     /// # Errors
@@ -115,13 +80,21 @@ impl Registry {
         let pulled = self.wire.block_on(async {
             let mut last = None;
             for endpoint in &endpoints {
-                let contact = self.persist(async || self.contact(endpoint, Action::Pull).await).await;
+                let host = self.host(&endpoint.host);
+                if endpoint.role == Role::Mirror && host.is_given_up() {
+                    continue;
+                }
+                let contact = async || self.contact(endpoint, Action::Pull).await;
+                let contact = self.persist(endpoint.role, contact).await;
                 let done = match contact {
                     Ok(contact) => task(&contact).await,
                     Err(failure) => Err(failure),
                 };
                 match done {
                     Err(failure) if endpoint.role == Role::Mirror && !failure.is_ours() => {
+                        if failure.is_unreachable() {
+                            host.give_up();
+                        }
                         (self.events)(RegistryEvent::Elsewhere { host: &endpoint.host, failure: &failure });
                         last = Some(failure);
                     }
@@ -138,24 +111,28 @@ impl Registry {
 }
 
 /// What names an image within its repository.
-pub(super) fn name_of(reference: &ImageReference) -> String {
+fn name_of(reference: &ImageReference) -> String {
     match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
     }
 }
 
-/// Asks for a manifest.
-async fn ask_manifest(contact: &Contact<'_>, method: Method, name: &str) -> Result<Reply, Failure> {
-    let accepted = MediaType::accepted_manifests().collect::<Vec<_>>().join(", ");
-    let ask = Ask::new(method, contact.url(&format!("manifests/{name}"))).header(ACCEPT, &accepted);
-    contact.ask(&ask).await?.expect(&[StatusCode::OK]).await
+/// A manifest or an index.
+struct Pulled {
+    descriptor: Descriptor,
+    document: Document,
+    /// Its bytes, of which the digest is.
+    bytes: Vec<u8>,
 }
 
 async fn get_manifest(contact: &Contact<'_>, name: &str, wanted: Option<Digest>) -> Result<Pulled, Failure> {
+    let accepted = MediaType::accepted_manifests().collect::<Vec<_>>().join(", ");
+    let url = contact.url(&format!("manifests/{name}"));
+    let ask = Ask::new(Method::GET, url).header(ACCEPT, &accepted);
     contact
         .persist(async || {
-            let mut reply = ask_manifest(contact, Method::GET, name).await?;
+            let mut reply = contact.ask(&ask).await?.expect(&[StatusCode::OK]).await?;
             let bytes = read_document(&mut reply).await?;
             let url = shown(&reply.url);
             let (came, said) = (Digest::of(&bytes), said_digest(&reply));
@@ -173,16 +150,6 @@ async fn get_manifest(contact: &Contact<'_>, name: &str, wanted: Option<Digest>)
             Ok(Pulled { descriptor, document, bytes })
         })
         .await
-}
-
-async fn head_manifest(contact: &Contact<'_>, reference: &ImageReference) -> Result<Digest, Failure> {
-    let name = name_of(reference);
-    let reply = contact.persist(async || ask_manifest(contact, Method::HEAD, &name).await).await?;
-    match said_digest(&reply) {
-        Some(digest) => Ok(digest),
-        // Not every registry says.
-        None => Ok(get_manifest(contact, &name, reference.digest()).await?.descriptor.digest),
-    }
 }
 
 async fn get_image(
@@ -227,7 +194,7 @@ async fn read_document(reply: &mut Reply) -> Result<Vec<u8>, Failure> {
 
 /// The digest that a registry gives for its answer, if it is one that can be checked.
 pub(super) fn said_digest(reply: &Reply) -> Option<Digest> {
-    reply.header(CONTENT_DIGEST).filter(|digest| digest.starts_with("sha256:"))?.parse().ok()
+    Digest::parse_qualified(reply.header(CONTENT_DIGEST)?).ok()
 }
 
 /// The media type of an answer; some that registries send where they do not know better tell nothing.
@@ -287,7 +254,7 @@ impl<'a, W: Write> Download<'a, W> {
         let url = shown(&reply.url);
         let mut skip = self.first_byte(&reply)?;
         let size = |came| Failure::WrongSize { url: url.clone(), wanted, came };
-        let announced = reply.length().map(|length| self.at - skip + length);
+        let announced = reply.length().map(|length| (self.at - skip).saturating_add(length));
         if let Some(announced) = announced.filter(|announced| *announced != wanted) {
             return Err(size(Size::Bytes(announced)));
         }

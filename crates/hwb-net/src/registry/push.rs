@@ -99,7 +99,8 @@ impl Registry {
         let endpoint = Endpoint::origin(reference);
         let pushed = self.wire.block_on(async {
             let action = Action::Push { from };
-            let contact = self.persist(async || self.contact(&endpoint, action.clone()).await).await?;
+            let contact =
+                self.persist(endpoint.role, async || self.contact(&endpoint, action.clone()).await).await?;
             task(&contact).await
         });
         pushed.map_err(|failure| RegistryError::Push {

@@ -7,7 +7,7 @@ use hwb_sandbox::Cancel;
 use hwb_sandbox::host::{self, HostCommand};
 use hwb_testkit::registry::{Access, Fault, Registry as Server};
 
-use crate::{Client, LAYER, auth_file, explain, image, layer, opener, put_image, settings};
+use crate::{Client, LAYER, auth_file, explain, fetch_image, image, layer, opener, put_image, settings};
 
 /// `me` and `hunter2`, as files have them.
 const ME: &str = "bWU6aHVudGVyMg==";
@@ -43,7 +43,7 @@ fn install_helper(folder: &Path, name: &str, script: &str) {
 fn try_both(server: &Server, client: &Client, folder: &Path) -> [String; 2] {
     let (reference, blob, open) = (image(server, "team/app:1"), layer(), opener(LAYER));
     let upload = BlobUpload { blob: &blob, from: None, open: &open };
-    let pulled = client.registry.manifest(&reference).map(|_| "pulled".to_owned());
+    let pulled = fetch_image(client, &reference).map(|_| "pulled".to_owned());
     let pushed =
         client.registry.push_blob(&image(server, "team/new:1"), &upload).map(|pushed| format!("{pushed:?}"));
     [pulled, pushed].map(|done| {
@@ -152,15 +152,15 @@ fn tokens_are_got_once_and_anew_when_they_are_worth_nothing() {
     let reference = image(&server, "team/app:1");
     let tokens = || server.asked().iter().filter(|line| line.starts_with("GET /token")).count();
     for _ in 0..3 {
-        client.registry.manifest(&reference).unwrap();
+        fetch_image(&client, &reference).unwrap();
     }
-    assert_eq!((tokens(), server.requests().len()), (1, 5));
+    assert_eq!((tokens(), server.requests().len()), (1, 8));
     server.forget_tokens();
-    client.registry.manifest(&reference).unwrap();
-    assert_eq!((tokens(), server.requests().len()), (2, 8));
+    fetch_image(&client, &reference).unwrap();
+    assert_eq!((tokens(), server.requests().len()), (2, 12));
     // Now it is known beforehand that one is needed.
-    drop(client.registry.manifest(&image(&server, "team/other:1")));
-    assert_eq!((tokens(), server.requests().len()), (3, 10));
+    drop(fetch_image(&client, &image(&server, "team/other:1")));
+    assert_eq!((tokens(), server.requests().len()), (3, 14));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn nobody_else_hears_a_secret() {
     let good = format!(r#"{{"auths":{{"HOST":{{"auth":"{ME}"}}}}}}"#);
     let client = client(&server, folder.path(), &good);
     let path = "/v2/team/app/manifests/1";
-    let asked = || client.registry.manifest(&image(&server, "team/app:1"));
+    let asked = || fetch_image(&client, &image(&server, "team/app:1"));
     asked().unwrap();
     server.fault(&format!("GET {path}"), Fault::Redirect(format!("http://{}{path}", storage.address())));
     asked().unwrap();

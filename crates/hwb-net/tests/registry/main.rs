@@ -16,7 +16,7 @@ use std::time::Duration;
 use hwb_ident::{Digest, ImagePlatform, ImageReference, Timestamp};
 use hwb_net::registry::{
     CredentialSources, Patience, Proxies, Registry, RegistryError, RegistryEvent, RegistrySettings,
-    Transport, Upload,
+    RemoteImage, Transport, Upload,
 };
 use hwb_oci::{Descriptor, Dialect, ImageConfig, LayerCompression, Manifest, MediaType};
 use hwb_sandbox::Cancel;
@@ -111,6 +111,11 @@ fn put_image(server: &Server, repository: &str, tag: &str) -> String {
     server.put_blob(repository, LAYER);
     server.put_blob(repository, config);
     server.put_manifest(repository, tag, MediaType::Manifest(Dialect::Oci).as_str(), &manifest)
+}
+
+/// Fetches all of an image but its layers.
+fn fetch_image(client: &Client, reference: &ImageReference) -> Result<RemoteImage, RegistryError> {
+    client.registry.image(reference, &"linux/amd64".parse().unwrap())
 }
 
 /// Opens some bytes, as an upload does.

@@ -9,7 +9,7 @@ use hwb_oci::descriptor::Platform;
 use hwb_oci::{Descriptor, Dialect, Index, MAX_DOCUMENT, MediaType};
 use hwb_testkit::registry::{Fault, Registry as Server};
 
-use crate::{Client, LAYER, documents, explain, image, layer, put_image, settings};
+use crate::{Client, LAYER, documents, explain, fetch_image, image, layer, put_image, settings};
 
 /// Fetches [`LAYER`] of a repository.
 fn fetch(client: &Client, reference: &ImageReference) -> Result<Vec<u8>, RegistryError> {
@@ -44,9 +44,8 @@ fn an_image_is_chosen_from_an_index() {
         });
         assert_eq!(found.as_deref().map_err(drop), expect, "{wanted}");
     }
-    assert_eq!(client.registry.manifest(&reference).unwrap().bytes, bytes);
-    assert_eq!(client.registry.resolve(&reference).unwrap(), Some(Digest::of(&bytes)));
-    assert_eq!(client.registry.resolve(&image(&server, "team/app:2")).unwrap(), None);
+    let absent = fetch_image(&client, &image(&server, "team/app:2")).unwrap_err();
+    assert!(matches!(absent.failure(), Failure::Missing { .. }), "{absent:?}");
 }
 
 #[test]
@@ -54,14 +53,14 @@ fn a_registry_of_this_machine_may_be_without_encryption() {
     let server = Server::open();
     let digest = put_image(&server, "app", "1");
     let client = Client::with(settings([]));
-    let pulled = client.registry.manifest(&image(&server, "app:1")).unwrap();
+    let pulled = fetch_image(&client, &image(&server, "app:1")).unwrap();
     assert_eq!(pulled.descriptor.digest.to_string(), digest);
-    assert_eq!(server.asked(), ["GET /v2/ 200", "GET /v2/app/manifests/1 200"]);
+    assert_eq!(server.asked()[..2], ["GET /v2/ 200", "GET /v2/app/manifests/1 200"]);
     // Somebody said that it is encrypted.
     let mut settings = settings([]);
     settings.transports.insert(server.address().to_string(), Transport::System);
-    Client::with(settings).registry.manifest(&image(&server, "app:1")).unwrap_err();
-    assert_eq!(server.requests().len(), 2);
+    fetch_image(&Client::with(settings), &image(&server, "app:1")).unwrap_err();
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[test]
@@ -156,7 +155,7 @@ fn a_manifest_is_what_it_was_asked_for_by() {
             server.fault("GET /v2/app/manifests/", fault);
         }
         let client = Client::of([&server]);
-        let shown = match client.registry.manifest(reference) {
+        let shown = match fetch_image(&client, reference) {
             Ok(pulled) => pulled.descriptor.digest.to_string(),
             Err(error) => explain(&error, &server),
         };
@@ -233,8 +232,30 @@ fn mirrors_are_asked_first_and_the_origin_last() {
     assert_eq!((created.swap(0, Ordering::Relaxed), client.events()), (2, 2));
     let before = origin.requests().len();
     assert_eq!(fetch().unwrap(), LAYER);
-    client.registry.manifest(&reference).unwrap();
+    fetch_image(&client, &reference).unwrap();
     assert_eq!((origin.requests().len(), client.events()), (before, 2));
+}
+
+#[test]
+fn a_mirror_that_is_away_is_asked_once() {
+    // Nobody listens there.
+    let away = "127.0.0.1:1";
+    for transport in [None, Some(Transport::Plain)] {
+        let origin = Server::open();
+        put_image(&origin, "app", "1");
+        let mut settings = settings([&origin]);
+        settings.mirrors = vec![Mirror::new(&origin.address().to_string(), away).unwrap()];
+        settings.transports.extend(transport.map(|transport| (away.to_owned(), transport)));
+        let client = Client::with(settings);
+        let reference = image(&origin, "app:1");
+        fetch_image(&client, &reference).unwrap();
+        assert_eq!(fetch(&client, &reference).unwrap(), LAYER);
+        assert_eq!(client.events(), 1);
+        // Where there is no other place, it is tried again.
+        let alone = format!("{away}/app:1").parse().unwrap();
+        fetch(&client, &alone).unwrap_err();
+        assert_eq!(client.events(), 4);
+    }
 }
 
 #[test]
@@ -266,7 +287,7 @@ fn proxies_stand_between_where_they_should() {
         settings.patience.attempts = 1;
         settings.proxies.http = Some(format!("http://me:hunter2@{}", proxy.address()).parse().unwrap());
         settings.proxies.none = none.map(str::to_owned);
-        let error = Client::with(settings).registry.manifest(&format!("{host}/a:1").parse().unwrap());
+        let error = fetch_image(&Client::with(settings), &format!("{host}/a:1").parse().unwrap());
         let error = error.unwrap_err();
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         matches!(error.failure(), Failure::Missing { .. })
