@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::holder::Holder;
 use crate::session::SandboxError;
 
+/// Where ranges of users and of groups stand; subuid(5), subgid(5).
+const USERS: &str = "/etc/subuid";
+const GROUPS: &str = "/etc/subgid";
+
+/// The first id that is given away, and how many at once: what useradd(8) does if nothing else is set.
+const USUAL_FIRST: u32 = 100_000;
+const USUAL_COUNT: u32 = 1 << 16;
+
 /// The ids of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ids {
@@ -74,6 +82,8 @@ pub enum IdsError {
         file: &'static str,
         /// For whom.
         person: String,
+        /// Where a range of the usual length could begin: nobody has any of it, neither as users nor as groups.
+        free: Option<u32>,
     },
     /// It was tried, and refused.
     #[error("the machine refuses it")]
@@ -85,9 +95,10 @@ impl IdsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotRoot => None,
-            Self::NoRange { person, .. } => Some(format!(
-                "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {person}"
-            )),
+            Self::NoRange { person, free, .. } => free.map(|first| {
+                let range = format!("{first}-{}", first.saturating_add(USUAL_COUNT - 1));
+                format!("as root: usermod --add-subuids {range} --add-subgids {range} {person}")
+            }),
             Self::Refused(SandboxError::Spawn { program, .. })
                 if program.starts_with("newuidmap") || program.starts_with("newgidmap") =>
             {
@@ -155,17 +166,40 @@ pub fn candidates(person: &Person) -> Vec<Result<Ids, IdsError>> {
 
 /// The ranges that the system gave `person`.
 fn granted(person: &Person) -> Result<Ids, IdsError> {
-    let read = |file: &'static str, own: u32| {
-        // A system without the file gave nothing.
-        let text = fs_err::read_to_string(file).unwrap_or_default();
-        let ranges = ranges(&text, person, own);
+    // A system without the file gave nothing.
+    let [users, groups] = [USERS, GROUPS].map(|file| fs_err::read_to_string(file).unwrap_or_default());
+    let of = |file: &'static str, text: &str, own: u32| {
+        let ranges = ranges(text, person, own);
         if ranges.len() > 1 {
             return Ok(ranges);
         }
         let person = person.name.clone().unwrap_or_else(|| person.uid.to_string());
-        Err(IdsError::NoRange { file, person })
+        Err(IdsError::NoRange { file, person, free: first_free([&users, &groups]) })
     };
-    Ok(Ids::Ranges { users: read("/etc/subuid", person.uid)?, groups: read("/etc/subgid", person.gid)? })
+    Ok(Ids::Ranges { users: of(USERS, &users, person.uid)?, groups: of(GROUPS, &groups, person.gid)? })
+}
+
+/// The lines of a file of ranges: whose, the first id, how many.
+fn lines(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':');
+        Some((fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    })
+}
+
+/// Where the usual number of ids begins that neither text gives to anybody.
+fn first_free(texts: [&str; 2]) -> Option<u32> {
+    let mut taken: Vec<(u64, u64)> =
+        texts.into_iter().flat_map(lines).map(|(_, first, count)| (first.into(), count.into())).collect();
+    taken.sort_unstable();
+    let mut free = u64::from(USUAL_FIRST);
+    for (first, count) in taken {
+        if first < free + u64::from(USUAL_COUNT) {
+            free = free.max(first + count);
+        }
+    }
+    // The last number of all is nobody's.
+    u32::try_from(free).ok().filter(|free| free.checked_add(USUAL_COUNT).is_some())
 }
 
 /// Root is `own`; the others follow in the order of the lines that are for `person`, by name or by number.
@@ -173,14 +207,10 @@ fn ranges(text: &str, person: &Person, own: u32) -> Vec<IdRange> {
     let mut ranges = vec![IdRange { inside: 0, outside: own, count: 1 }];
     let mut inside = 1_u32;
     let uid = person.uid.to_string();
-    for line in text.lines() {
-        let mut fields = line.trim().split(':');
-        let owner = fields.next().unwrap_or_default();
+    for (owner, outside, count) in lines(text) {
         if owner != uid && Some(owner) != person.name.as_deref() {
             continue;
         }
-        let mut number = || fields.next()?.parse::<u32>().ok();
-        let (Some(outside), Some(count)) = (number(), number()) else { continue };
         let Some(next) = inside.checked_add(count).filter(|_| count > 0) else { continue };
         ranges.push(IdRange { inside, outside, count });
         inside = next;
@@ -208,5 +238,27 @@ mod tests {
         check("dev:100000:65536\n", &[root, (1, 100_000, 65536)]);
         check("1500:200000:10\ndev:100000:5", &[root, (1, 200_000, 10), (11, 100_000, 5)]);
         check("dev:x:5\ndev:1\ndev\n:::\ndev:1:0\ndev:7:4294967295\n", &[root]);
+    }
+
+    #[test]
+    fn a_hint_gives_nobody_what_another_has() {
+        let check = |users: &str, groups: &str, expect: Option<&str>| {
+            let free = first_free([users, groups]);
+            let hint = IdsError::NoRange { file: USERS, person: "dev".to_owned(), free }.hint();
+            let expect = expect
+                .map(|range| format!("as root: usermod --add-subuids {range} --add-subgids {range} dev"));
+            assert_eq!(hint, expect, "{users:?} {groups:?}");
+        };
+        check("", "", Some("100000-165535"));
+        check("a:100000:65536\n", "", Some("165536-231071"));
+        check("a:100000:65536\n", "a:165536:65536", Some("231072-296607"));
+        // In any order, over each other, with a hole that is too small and one that is not.
+        check("b:200000:10\na:100000:65536\n", "", Some("200010-265545"));
+        check("b:300000:10\na:100000:65536\n", "c:90000:20000\nc:100001:5", Some("165536-231071"));
+        check("a:1000:5\nx\n:::", "a:165535:1", Some("165536-231071"));
+        // There are no more.
+        check("a:100000:4294867295", "", None);
+        check("a:100000:4294801759", "", Some("4294901759-4294967294"));
+        check("a:100000:4294801760", "", None);
     }
 }
