@@ -3,16 +3,23 @@
 //! Version 1 has a hierarchy for each controller, version 2 one for all; hybrid machines have both, and a controller is in
 //! one of them. The group is made below hwb's own where that is possible, so that what limits hwb limits the container.
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::Pid;
+
 use super::spec::Limits;
 
 /// The period of processor time that a share is of, in microseconds.
 const PERIOD: u64 = 100_000;
+
+/// How the names of groups begin; the number of the process that made them follows, then a count.
+const PREFIX: &str = "hwb-";
 
 /// One controller, with what to write for a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +118,7 @@ impl Group {
         let groups = fs_err::read_to_string("/proc/self/cgroup")?;
         let mounts = fs_err::read_to_string("/proc/self/mountinfo")?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hwb-{}-{number}", rustix::process::getpid());
+        let name = format!("{PREFIX}{}-{number}", rustix::process::getpid());
         for demand in &demands {
             let controller = demand.controller;
             let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
@@ -141,7 +148,8 @@ impl Group {
             if self.directories.contains(&directory) {
                 return Ok(directory);
             }
-            match fs_err::create_dir(&directory) {
+            sweep(parent);
+            match make(&directory) {
                 Ok(()) => {
                     self.directories.push(directory.clone());
                     return Ok(directory);
@@ -168,6 +176,38 @@ impl Group {
         };
         self.directories.iter().map(open).collect()
     }
+}
+
+/// Makes `directory`, of a name that is this process's own: what is there already another left that had its number.
+fn make(directory: &Path) -> io::Result<()> {
+    match fs_err::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs_err::remove_dir(directory)?;
+            fs_err::create_dir(directory)
+        }
+        result => result,
+    }
+}
+
+/// Removes the groups below `parent` whose processes were killed before they did it.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs_err::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if maker(&entry.file_name()).is_some_and(is_gone) {
+            // It stays if something runs in it: that is of a process which has its number elsewhere.
+            let _stays = std::fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Who made the group of this name, if it was hwb.
+fn maker(name: &OsStr) -> Option<Pid> {
+    let (number, _) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    Pid::from_raw(number.parse().ok()?)
+}
+
+fn is_gone(process: Pid) -> bool {
+    rustix::process::test_kill_process(process) == Err(Errno::SRCH)
 }
 
 /// The controllers that share the group of `controller`, itself first.
@@ -258,5 +298,27 @@ mod tests {
         // Of another's view of the hierarchy.
         check("memory", "4:memory:/elsewhere", "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory", None);
         check("memory", "", "", None);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = rustix::process::getpid();
+        // No process has so high a number.
+        let (gone, busy) = ("hwb-2147483647-0", "hwb-2147483647-1");
+        let (running, foreign) = (format!("hwb-{own}-7"), ["hwb-x-0", "hwb-2147483647", "hwb-0-0", "other"]);
+        for name in [gone, busy, &running].into_iter().chain(foreign) {
+            fs_err::create_dir(parent.path().join(name)).unwrap();
+        }
+        fs_err::create_dir(parent.path().join(busy).join("inside")).unwrap();
+        sweep(parent.path());
+        let is_there = |name: &str| parent.path().join(name).exists();
+        assert!(!is_there(gone));
+        for name in [busy, &running].into_iter().chain(foreign) {
+            assert!(is_there(name), "{name}");
+        }
+        // What has the very name that is wanted.
+        make(&parent.path().join(running)).unwrap();
+        assert_eq!(make(&parent.path().join(busy)).unwrap_err().kind(), io::ErrorKind::DirectoryNotEmpty);
     }
 }
