@@ -25,10 +25,54 @@ const PREFIX: &str = "hwb-";
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Demand {
     controller: &'static str,
-    /// Files and values of version 1; those that start with a question mark may be missing.
-    first: Vec<(&'static str, String)>,
-    /// The same of version 2.
-    second: Vec<(&'static str, String)>,
+    /// What is set in version 1.
+    first: Vec<Setting>,
+    /// The same in version 2.
+    second: Vec<Setting>,
+}
+
+/// A file of a group, and what is written to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    file: &'static str,
+    value: String,
+    missing: Missing,
+}
+
+/// What it means that a kernel has no such file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// There is no such limit.
+    Refused,
+    /// Nothing, where there is no swap: the file limits that.
+    NeedsNoSwap,
+}
+
+impl Setting {
+    fn new(file: &'static str, value: impl ToString) -> Self {
+        Self { file, value: value.to_string(), missing: Missing::Refused }
+    }
+
+    fn of_swap(file: &'static str, value: impl ToString) -> Self {
+        Self { missing: Missing::NeedsNoSwap, ..Self::new(file, value) }
+    }
+
+    /// Writes it to the group in `directory`; `swaps` is the text of `/proc/swaps`.
+    fn apply(&self, directory: &Path, swaps: &str) -> io::Result<()> {
+        let Self { file, value, missing } = self;
+        match write(&directory.join(file), value) {
+            Err(error) if *missing == Missing::NeedsNoSwap && error.kind() == io::ErrorKind::NotFound => {
+                // Below one line of headings.
+                match swaps.lines().nth(1) {
+                    None => Ok(()),
+                    Some(_) => Err(io::Error::other(format!(
+                        "the kernel has no `{file}`, and without it swap is a way around the limit of memory"
+                    ))),
+                }
+            }
+            result => result,
+        }
+    }
 }
 
 fn demands(limits: &Limits) -> Vec<Demand> {
@@ -36,24 +80,24 @@ fn demands(limits: &Limits) -> Vec<Demand> {
     let memory = memory.map(|bytes| Demand {
         controller: "memory",
         first: vec![
-            ("memory.limit_in_bytes", bytes.to_string()),
-            // Memory and swap together. A kernel may be without.
-            ("?memory.memsw.limit_in_bytes", bytes.to_string()),
+            Setting::new("memory.limit_in_bytes", bytes),
+            // Memory and swap together.
+            Setting::of_swap("memory.memsw.limit_in_bytes", bytes),
         ],
-        second: vec![("memory.max", bytes.to_string()), ("?memory.swap.max", "0".to_owned())],
+        second: vec![Setting::new("memory.max", bytes), Setting::of_swap("memory.swap.max", 0)],
     });
     let cpu = cpu_thousandths.map(|thousandths| {
-        let quota = (thousandths * PERIOD / 1000).max(1000);
+        let quota = (thousandths.saturating_mul(PERIOD) / 1000).max(1000);
         Demand {
             controller: "cpu",
-            first: vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota.to_string())],
-            second: vec![("cpu.max", format!("{quota} {PERIOD}"))],
+            first: vec![Setting::new("cpu.cfs_period_us", PERIOD), Setting::new("cpu.cfs_quota_us", quota)],
+            second: vec![Setting::new("cpu.max", format!("{quota} {PERIOD}"))],
         }
     });
     let pids = pids.map(|pids| Demand {
         controller: "pids",
-        first: vec![("pids.max", pids.to_string())],
-        second: vec![("pids.max", pids.to_string())],
+        first: vec![Setting::new("pids.max", pids)],
+        second: vec![Setting::new("pids.max", pids)],
     });
     [memory, cpu, pids].into_iter().flatten().collect()
 }
@@ -117,6 +161,8 @@ impl Group {
         }
         let groups = fs_err::read_to_string("/proc/self/cgroup")?;
         let mounts = fs_err::read_to_string("/proc/self/mountinfo")?;
+        // A kernel without swap is without the file.
+        let swaps = fs_err::read_to_string("/proc/swaps").unwrap_or_default();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", rustix::process::getpid());
         for demand in &demands {
@@ -124,12 +170,12 @@ impl Group {
             let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
             let position = position(controller, &groups, &mounts).ok_or_else(missing)?;
             let directory = group.place(&position, &demand_of(&demands, &position, controller), &name)?;
-            let values = match position.version {
+            let settings = match position.version {
                 Version::First => &demand.first,
                 Version::Second => &demand.second,
             };
-            for (file, value) in values {
-                set(&directory, file, value)?;
+            for setting in settings {
+                setting.apply(&directory, &swaps)?;
             }
         }
         Ok(group)
@@ -232,16 +278,6 @@ fn enable(parent: &Path, controllers: &[&str]) -> bool {
         .is_some_and(|controller| enabled.split_ascii_whitespace().any(|one| one == *controller))
 }
 
-fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
-    match (file.strip_prefix('?'), file) {
-        (Some(file), _) => match write(&directory.join(file), value) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        },
-        (None, file) => write(&directory.join(file), value),
-    }
-}
-
 fn write(file: &Path, value: &str) -> io::Result<()> {
     fs_err::File::options().write(true).open(file)?.write_all(value.as_bytes())
 }
@@ -298,6 +334,42 @@ mod tests {
         // Of another's view of the hierarchy.
         check("memory", "4:memory:/elsewhere", "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory", None);
         check("memory", "", "", None);
+    }
+
+    #[test]
+    fn swap_is_no_way_around_a_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::File::create(directory.path().join("there")).unwrap();
+        let none = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        let some = format!("{none}/dev/sda2                               partition\t1000\t0\t-2\n");
+        let check = |setting: &Setting, swaps: &str, expect: Result<(), &str>| {
+            let result = setting.apply(directory.path(), swaps).map_err(|error| error.to_string());
+            match (&result, expect) {
+                (Ok(()), Ok(())) => {}
+                (Err(error), Err(part)) if error.contains(part) => {}
+                _ => panic!("{setting:?}: {result:?}"),
+            }
+        };
+        for swaps in ["", none, &some] {
+            check(&Setting::new("there", 1), swaps, Ok(()));
+            check(&Setting::of_swap("there", 1), swaps, Ok(()));
+            check(&Setting::new("missing", 1), swaps, Err("missing"));
+        }
+        check(&Setting::of_swap("missing", 1), "", Ok(()));
+        check(&Setting::of_swap("missing", 1), none, Ok(()));
+        check(&Setting::of_swap("missing", 1), &some, Err("swap is a way around"));
+        assert_eq!(fs_err::read(directory.path().join("there")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn limits_are_counted_without_going_over() {
+        let quota = |thousandths| {
+            let limits = Limits { cpu_thousandths: Some(thousandths), ..Limits::default() };
+            demands(&limits).remove(0).second.remove(0).value
+        };
+        assert_eq!(quota(1500), "150000 100000");
+        assert_eq!(quota(1), "1000 100000");
+        assert_eq!(quota(u64::MAX), "18446744073709551 100000");
     }
 
     #[test]
