@@ -69,23 +69,42 @@ impl OutputSink for HostOutput {
 /// [`SandboxError::Spawn`] if it cannot be started, [`SandboxError::Cancelled`] and [`SandboxError::TimedOut`] if it
 /// was stopped. A program that fails by itself is no error here: look at [`HostOutput::status`].
 pub fn run(command: &HostCommand, cancel: &Cancel) -> Result<HostOutput, SandboxError> {
-    let mut process = Process::start(&Launch {
-        program: command.program.clone(),
-        arguments: command.args.clone(),
-        env: command.env.clone(),
-        cwd: command.cwd.clone(),
-        channels: if command.input.is_empty() { Channels::Closed } else { Channels::Input },
-        way: Way::Direct,
-    })?;
-    if let Some(stdin) = process.stdin() {
-        // Who has heard enough may close his ears.
-        let _closed = stdin.write_all(&command.input);
+    Started::new(command)?.finish(cancel)
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    process: Process,
+    deadline: Option<Deadline>,
+}
+
+impl Started {
+    /// Starts it, and tells it its input.
+    pub(crate) fn new(command: &HostCommand) -> Result<Self, SandboxError> {
+        let mut process = Process::start(&Launch {
+            program: command.program.clone(),
+            arguments: command.args.clone(),
+            env: command.env.clone(),
+            cwd: command.cwd.clone(),
+            channels: if command.input.is_empty() { Channels::Closed } else { Channels::Input },
+            way: Way::Direct,
+        })?;
+        if let Some(stdin) = process.stdin() {
+            // Who has heard enough may close his ears.
+            let _closed = stdin.write_all(&command.input);
+        }
+        process.close_stdin();
+        Ok(Self { process, deadline: command.timeout.map(Deadline::after) })
     }
-    process.close_stdin();
-    let deadline = command.timeout.map(Deadline::after);
-    let mut output = HostOutput { status: ExitStatus::Code(0), stdout: Vec::new(), stderr: Vec::new() };
-    let status = Box::new(process).wait(cancel, deadline, &mut output)?;
-    Ok(HostOutput { status, ..output })
+
+    /// Waits for its end.
+    pub(crate) fn finish(self, cancel: &Cancel) -> Result<HostOutput, SandboxError> {
+        let Self { process, deadline } = self;
+        let mut output = HostOutput { status: ExitStatus::Code(0), stdout: Vec::new(), stderr: Vec::new() };
+        let status = Box::new(process).wait(cancel, deadline, &mut output)?;
+        Ok(HostOutput { status, ..output })
+    }
 }
 
 #[cfg(test)]

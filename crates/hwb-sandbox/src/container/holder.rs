@@ -15,13 +15,13 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
-use super::ids::Ids;
+use super::ids::{IdRange, Ids};
 use super::strategy::NAME;
 use super::wire::{self, Answer, Order};
 use crate::cancel::Cancel;
 use crate::held::Remote;
 use crate::helper::{Guarantee, HELPER_ARGUMENT, HOLDER, Mapping};
-use crate::host::{self, HostCommand};
+use crate::host::{HostCommand, Started};
 use crate::os::{self, Extent, Prelude};
 use crate::process::{on_lasting_thread, refusal};
 use crate::session::{ExitStatus, SandboxError};
@@ -82,27 +82,18 @@ impl Holder {
         &self.ids
     }
 
-    /// Maps ranges of ids, by the two programs of the system that may.
+    /// Maps ranges of ids, by the two programs of the system that may. They run at the same time: each needs longer to
+    /// start than for its work.
     fn map(&self) -> Result<(), SandboxError> {
         let Ids::Ranges { users, groups } = &self.ids else { return Ok(()) };
-        let unsupported = |source| unsupported(Guarantee::Ids, source);
-        for (program, ranges) in [("newuidmap", users), ("newgidmap", groups)] {
-            let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
-            let args =
-                std::iter::once(self.child.id()).chain(numbers).map(|number| number.to_string().into());
-            let command = HostCommand {
-                program: program.into(),
-                args: args.collect(),
-                env: BTreeMap::from([("PATH".into(), MAPPERS.into())]),
-                cwd: "/".into(),
-                input: Vec::new(),
-                timeout: Some(Duration::from_secs(30)),
-            };
-            let cancel = Cancel::new().map_err(unsupported)?;
-            let output = host::run(&command, &cancel)?;
+        let cancel = Cancel::new().map_err(|source| unsupported(Guarantee::Ids, source))?;
+        let started = [("newuidmap", users), ("newgidmap", groups)]
+            .map(|(program, ranges)| Started::new(&mapper(program, self.child.id(), ranges)));
+        for mapper in started {
+            let output = mapper?.finish(&cancel)?;
             if output.status != ExitStatus::Code(0) {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(unsupported(io::Error::other(said)));
+                return Err(unsupported(Guarantee::Ids, io::Error::other(said)));
             }
         }
         Ok(())
@@ -214,6 +205,19 @@ impl WorkProcess {
                 Err(failed(io::Error::other(format!("it was killed by signal {signal}"))))
             }
         }
+    }
+}
+
+/// Gives the process `holder` ranges of ids.
+fn mapper(program: &str, holder: u32, ranges: &[IdRange]) -> HostCommand {
+    let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
+    HostCommand {
+        program: program.into(),
+        args: std::iter::once(holder).chain(numbers).map(|number| number.to_string().into()).collect(),
+        env: BTreeMap::from([("PATH".into(), MAPPERS.into())]),
+        cwd: "/".into(),
+        input: Vec::new(),
+        timeout: Some(Duration::from_secs(30)),
     }
 }
 
