@@ -104,21 +104,22 @@ impl Place {
         })
     }
 
-    /// Becomes the command; returns only with the reason why not.
+    /// Becomes the command, in a process that has process 1's filter unless it is to have its own; returns only with the
+    /// reason why not.
     pub(super) fn become_command(
         &self,
         order: &CommandOrder,
         streams: &Streams<'_>,
-        (filter, ask): (&[Instruction], Option<&OwnedFd>),
+        ask: Option<&Ask<'_>>,
     ) -> Report {
-        self.attempt(order, streams, (filter, ask)).map_or_else(|report| report, |never| match never {})
+        self.attempt(order, streams, ask).map_or_else(|report| report, |never| match never {})
     }
 
     fn attempt(
         &self,
         order: &CommandOrder,
         streams: &Streams<'_>,
-        (filter, ask): (&[Instruction], Option<&OwnedFd>),
+        ask: Option<&Ask<'_>>,
     ) -> Result<std::convert::Infallible, Report> {
         let step = |step: String| move |error: io::Error| Report::setup(step, &error);
         let program = self.program.as_ref().map_err(Clone::clone)?;
@@ -133,19 +134,24 @@ impl Place {
         rustix::thread::set_no_new_privs(true)
             .map_err(|errno| step("forbid new privileges".to_owned())(errno.into()))?;
         os::restore_default(libc::SIGPIPE).map_err(step("reset signals".to_owned()))?;
-        filter_calls(filter, ask).map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
+        let asked = ask.map_or(Ok(()), Ask::begin);
+        asked.map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
         Err(Report::spawn(&os::execute(program, &self.arguments, &self.environment)))
     }
 }
 
-/// Sets the filter; process 1 gets, at the other end of `ask`, what it answers questions by.
-fn filter_calls(filter: &[Instruction], ask: Option<&OwnedFd>) -> io::Result<()> {
-    match ask {
-        None => os::filter_calls(filter),
-        Some(ask) => {
-            let questions = os::filter_calls_and_ask(filter)?;
-            wire::answer(ask, &Answer::Ready, &[questions.as_fd()])
-        }
+/// A filter of the command's own, by which the kernel asks process 1 about some calls.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) filter: &'a [Instruction],
+    /// Where process 1 gets what it answers by.
+    pub(super) to: OwnedFd,
+}
+
+impl Ask<'_> {
+    fn begin(&self) -> io::Result<()> {
+        let questions = os::filter_calls_and_ask(self.filter)?;
+        wire::answer(&self.to, &Answer::Ready, &[questions.as_fd()])
     }
 }
 

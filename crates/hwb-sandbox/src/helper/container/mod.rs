@@ -20,7 +20,7 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 
 pub(super) use self::command::set_capabilities;
 
-use self::command::Place;
+use self::command::{Ask, Place};
 use self::furnish::{Furniture, Terminal};
 use self::target::Targets;
 use super::namespaces::raise_loopback;
@@ -50,22 +50,27 @@ pub(super) struct Filters(Vec<(Policy, Vec<Instruction>)>);
 /// The filters of one container.
 #[derive(Debug)]
 pub(super) struct Filter {
-    command: Vec<Instruction>,
-    /// Where a command's calls are answered by process 1, its own are not.
+    /// Process 1's, which the command takes over.
     init: Vec<Instruction>,
+    /// The command's own, where process 1 answers some of its calls.
+    asking: Option<Vec<Instruction>>,
 }
 
 impl Filters {
     /// Those of `order`, or nothing for a machine without a table of calls.
     pub(super) fn of(&mut self, order: &CommandOrder) -> Option<Filter> {
-        let (command, init) = match (order.owners, order.container.lost_owners) {
-            (Owners::Many, _) => (seccomp::Owners::Real, seccomp::Owners::Real),
-            (Owners::One, LostOwners::Forgotten) => (seccomp::Owners::Forged, seccomp::Owners::Forged),
-            (Owners::One, LostOwners::Recorded) => (seccomp::Owners::Recorded, seccomp::Owners::Forged),
-        };
         let capabilities = order.container.capabilities;
         let mut make = |owners| self.make(Policy { capabilities, owners });
-        Some(Filter { command: make(command)?, init: make(init)? })
+        Some(match (order.owners, order.container.lost_owners) {
+            (Owners::Many, _) => Filter { init: make(seccomp::Owners::Real)?, asking: None },
+            (Owners::One, LostOwners::Forgotten) => {
+                Filter { init: make(seccomp::Owners::Forged)?, asking: None }
+            }
+            (Owners::One, LostOwners::Recorded) => Filter {
+                init: make(seccomp::Owners::Forged)?,
+                asking: Some(make(seccomp::Owners::Recorded)?),
+            },
+        })
     }
 
     fn make(&mut self, policy: Policy) -> Option<Vec<Instruction>> {
@@ -170,7 +175,17 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
         Some(terminal) => command::Streams::Terminal(&terminal.inner),
         None => command::Streams::of(order, &streams)?,
     };
-    let (questions, questions_end) = wire::channel().map_err(step("make a channel"))?;
+    let (questions, ask) = match &filter.asking {
+        None => {
+            // One for both: to translate it is the dearest single thing that the kernel does for a container.
+            confine(&filter.init)?;
+            (None, None)
+        }
+        Some(filter) => {
+            let (questions, to) = wire::channel().map_err(step("make a channel"))?;
+            (Some(questions), Some(Ask { filter, to }))
+        }
+    };
     let (leave, leave_end) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe")(errno.into()))?;
     match os::clone_process(UnshareFlags::empty()).map_err(step("start a process"))? {
@@ -178,22 +193,26 @@ fn start(order: &CommandOrder, filter: &Filter, mut streams: Vec<OwnedFd>) -> Re
             drop(leave_end);
             // The command must never see process 1 with all that it could do until now.
             let _at_the_end = std::fs::File::from(leave).read(&mut [0]);
-            let is_asked = filter.command != filter.init;
-            let ask = is_asked.then_some(&questions_end);
-            let report = place.become_command(order, &streams, (&filter.command, ask));
+            let report = place.become_command(order, &streams, ask.as_ref());
             let _nobody_listens = std::fs::File::from(errors_end).write_all(&report.to_bytes());
             Ok(Begun::Copy)
         }
         Some(command) => {
-            drop((errors_end, questions_end, leave));
-            disarm(order, filter).map_err(step("give up what is not needed any more"))?;
+            drop((errors_end, ask, leave));
+            disarm(order).map_err(step("give up what is not needed any more"))?;
+            if questions.is_some() {
+                confine(&filter.init)?;
+            }
             drop(leave_end);
             let mut report = Vec::new();
             std::fs::File::from(errors).read_to_end(&mut report).map_err(step("watch the command start"))?;
             if !report.is_empty() {
                 return Err(Report::from_bytes(&report).unwrap_or(Report::Spawn(libc::EIO)));
             }
-            let questions = wire::next_answer(&questions).map_err(step("listen to the command"))?;
+            let questions = match questions {
+                None => None,
+                Some(questions) => wire::next_answer(&questions).map_err(step("listen to the command"))?,
+            };
             let questions = questions.and_then(|(_, descriptors)| descriptors.into_iter().next());
             let ears = Ears { wakeup, questions };
             Ok(Begun::Started { command, terminal, made: targets.into_made(), ears })
@@ -218,14 +237,21 @@ fn enter_groups(groups: impl Iterator<Item = OwnedFd>) -> io::Result<()> {
 /// Gives up all that process 1 does not need any more: it only waits, and passes signals on. It holds nothing of the host
 /// by now, and may do no more than the command: whoever gets hold of it, as by a right to trace that was asked for, has
 /// won nothing.
-fn disarm(order: &CommandOrder, filter: &Filter) -> io::Result<()> {
+fn disarm(order: &CommandOrder) -> io::Result<()> {
     let kept = match (order.owners, order.container.lost_owners) {
         (Owners::One, LostOwners::Recorded) => order.container.capabilities,
         _ => Capabilities::from_kernel(CapabilitySet::KILL),
     };
-    set_capabilities(kept)?;
-    rustix::thread::set_no_new_privs(true)?;
-    os::filter_calls(&filter.init)
+    set_capabilities(kept)
+}
+
+/// Lets this process, and whatever it starts from now on, make no other calls than `filter` allows, and gain no rights.
+fn confine(filter: &[Instruction]) -> Result<(), Report> {
+    let attempt = || -> io::Result<()> {
+        rustix::thread::set_no_new_privs(true)?;
+        os::filter_calls(filter)
+    };
+    attempt().map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))
 }
 
 /// Waits for the end of `command`, reaps what was left to this process, and passes signals on. `None` when there is
