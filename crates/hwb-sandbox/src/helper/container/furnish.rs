@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use hwb_ident::GuestPath;
-use rustix::fs::{Gid, Uid};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::fs::{FileType, Gid, Mode, Uid};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
@@ -230,12 +230,13 @@ fn make_dev(
     targets: &mut Targets,
 ) -> io::Result<()> {
     let options = [("mode", Some("0755")), ("size", Some(DEV_SIZE))];
-    let dev = Path::new("/dev");
-    targets.attach_own(&file_system("tmpfs", &options, foreign())?, dev)?;
+    let dev = file_system("tmpfs", &options, foreign())?;
+    targets.attach_own(&dev, Path::new("/dev"))?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     for (name, device) in devices {
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         os::restrict(&device, attributes, Extent::Mount)?;
-        targets.attach(&device, &dev.join(name))?;
+        rustix::fs::mknodat(&dev, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)?;
+        attach_in(&dev, name, &device)?;
     }
     let links = [
         ("fd", "/proc/self/fd"),
@@ -245,15 +246,26 @@ fn make_dev(
         ("ptmx", "pts/ptmx"),
     ];
     for (name, target) in links {
-        fs_err::os::unix::fs::symlink(target, dev.join(name))?;
+        rustix::fs::symlinkat(target, &dev, name)?;
     }
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let options = [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620"))];
-    targets.attach(&file_system("devpts", &options, attributes)?, &dev.join("pts"))?;
+    let terminals = file_system("devpts", &options, attributes)?;
     let size = container.shared_memory.to_string();
     let options = [("mode", Some("1777")), ("size", Some(size.as_str()))];
-    targets.attach_own(&file_system("tmpfs", &options, harmless())?, &dev.join("shm"))?;
-    targets.attach(&file_system("mqueue", &[], harmless())?, &dev.join("mqueue"))
+    let memory = file_system("tmpfs", &options, harmless())?;
+    let queues = file_system("mqueue", &[], harmless())?;
+    for (name, mount) in [("pts", &terminals), ("shm", &memory), ("mqueue", &queues)] {
+        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755))?;
+        attach_in(&dev, name, mount)?;
+    }
+    targets.own(&memory)
+}
+
+/// Attaches `mount` at a name in a file system that was just made: nothing can be in the way, and nothing needs to be
+/// looked up.
+fn attach_in(directory: &OwnedFd, name: &str, mount: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount, "", directory, name, flags)?)
 }
 
 /// Hides or protects what of `/proc` and `/sys` is not divided by namespaces.

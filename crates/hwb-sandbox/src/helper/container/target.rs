@@ -66,6 +66,11 @@ impl Targets {
     /// As [`attach`](Self::attach), for a file system of the container's own, in which places may be made.
     pub(super) fn attach_own(&mut self, mount: &OwnedFd, path: &Path) -> io::Result<()> {
         self.attach(mount, path)?;
+        self.own(mount)
+    }
+
+    /// Lets places be made in `mount`, which is of the container's own.
+    pub(super) fn own(&mut self, mount: &OwnedFd) -> io::Result<()> {
         self.own.insert(mount_id(mount)?);
         Ok(())
     }
