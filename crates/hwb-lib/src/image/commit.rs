@@ -97,7 +97,8 @@ pub fn commit(
         Error::new(ErrorKind::Source, ImageFault::BaseGone(run.image.to_string()))
             .hint(format!("`hwb image pull {}` gets it, if it is still the same", run.image))
     })?;
-    let engine = Engine::start(ambient, events)?;
+    let engine = Engine::start(ambient)?;
+    engine.warn(events);
     let taking = Taking { request, store: &store, run: &run, base: &base, newest, cancel };
     let layer = taking.layer(&kept, &engine, codec)?;
     let descriptor = taking.image(layer.as_ref(), newest.unwrap_or(ambient.clock))?;

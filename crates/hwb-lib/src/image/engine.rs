@@ -32,11 +32,13 @@ pub(crate) const WORK: Work = Work { name: "snapshot", run: serve };
 pub(super) struct Engine {
     pub(super) holder: Arc<Holder>,
     pub(super) form: Form,
+    /// What cannot be had this way.
+    lacks: Option<String>,
 }
 
 impl Engine {
     /// Takes the best way that this machine gives.
-    pub(super) fn start(ambient: &Ambient, events: EventSink<'_>) -> Result<Self, Error> {
+    pub(super) fn start(ambient: &Ambient) -> Result<Self, Error> {
         let mut refusals = Vec::new();
         for candidate in candidates(&Person::current()) {
             let started = candidate.and_then(|ids| {
@@ -45,10 +47,8 @@ impl Engine {
             });
             match started {
                 Ok((holder, ids)) => {
-                    if ids == Ids::Single {
-                        events(Event::Warning { message: alone(&refusals) });
-                    }
-                    return Ok(Self { form: form(&ids), holder });
+                    let lacks = (ids == Ids::Single).then(|| alone(&refusals));
+                    return Ok(Self { form: form(&ids), holder, lacks });
                 }
                 Err(error) => refusals.push(error),
             }
@@ -56,6 +56,13 @@ impl Engine {
         let hints: Vec<String> = refusals.iter().filter_map(IdsError::hint).collect();
         let fault = refusals.pop().map_or(ImageFault::NoIds, ImageFault::Ids);
         Err(hints.into_iter().fold(Error::new(ErrorKind::Machine, fault), Error::hint))
+    }
+
+    /// Says what containers lack here.
+    pub(super) fn warn(&self, events: EventSink<'_>) {
+        if let Some(message) = self.lacks.clone() {
+            events(Event::Warning { message });
+        }
     }
 
     /// The layers of an image, unpacked; `cancel` stops that.
@@ -134,11 +141,11 @@ pub(crate) struct Reaching<'a> {
 
 impl Reach for Reaching<'_> {
     fn remove(&self, path: &Path) -> Result<(), AnyError> {
-        Engine::start(self.ambient, &|_| {})?.worker().clear(path)
+        Engine::start(self.ambient)?.worker().clear(path)
     }
 
     fn measure(&self, path: &Path) -> Result<Usage, AnyError> {
-        Engine::start(self.ambient, &|_| {})?.worker().measure(path)
+        Engine::start(self.ambient)?.worker().measure(path)
     }
 }
 
@@ -155,7 +162,11 @@ impl Worker for Files<'_> {
     fn clear(&self, path: &Path) -> Result<(), AnyError> {
         match self.0.holder.ids() {
             Ids::Same => Here.clear(path),
-            Ids::Ranges { .. } | Ids::Single => Worker::clear(&Elsewhere { start: &|| self.begin() }, path),
+            // Most of it is the caller's own, and needs no other process; what others' directories hold, only they
+            // can remove.
+            Ids::Ranges { .. } | Ids::Single => {
+                Here.clear(path).or_else(|_| Worker::clear(&Elsewhere { start: &|| self.begin() }, path))
+            }
         }
     }
 }

@@ -108,11 +108,20 @@ pub fn run(
     events: EventSink<'_>,
 ) -> Result<RunEnd, Error> {
     let store = cache::open(settings)?;
-    // What cannot be swept now is in nobody's way.
-    store.sweep(Some(&Reaching { ambient }))?;
-    let kept = request.name.as_ref().map(|name| Kept::reserve(&store, name)).transpose()?;
-    let image = obtain(settings, ambient, cancel, (&store, request), events)?;
-    let engine = Engine::start(ambient, events)?;
+    let find = || {
+        // What cannot be swept now is in nobody's way.
+        store.sweep(Some(&Reaching { ambient }))?;
+        let kept = request.name.as_ref().map(|name| Kept::reserve(&store, name)).transpose()?;
+        Ok::<_, Error>((kept, obtain(settings, ambient, cancel, (&store, request), events)?))
+    };
+    // A process is started for it, and may be given ids: what is there to be read is read meanwhile.
+    let (engine, found) = std::thread::scope(|scope| {
+        let engine = scope.spawn(|| Engine::start(ambient));
+        let found = find();
+        (engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+    });
+    let ((kept, image), engine) = (found?, engine?);
+    engine.warn(events);
     let layers = engine.layers(&store, &image, cancel)?;
     let scratch = store.scratch("run")?;
     let changes = kept::changes(scratch.path());
