@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -20,6 +21,9 @@ const PERIOD: u64 = 100_000;
 
 /// How the names of groups begin; the number of the process that made them follows, then a count.
 const PREFIX: &str = "hwb-";
+
+/// The file of version 2 that says which controllers work in the groups of a group.
+const ENABLED: &str = "cgroup.subtree_control";
 
 /// One controller, with what to write for a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +75,15 @@ impl Setting {
                 }
             }
             result => result,
+        }
+    }
+}
+
+impl Demand {
+    fn settings(&self, version: Version) -> &[Setting] {
+        match version {
+            Version::First => &self.first,
+            Version::Second => &self.second,
         }
     }
 }
@@ -165,53 +178,21 @@ impl Group {
         let swaps = fs_err::read_to_string("/proc/swaps").unwrap_or_default();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", rustix::process::getpid());
-        for demand in &demands {
-            let controller = demand.controller;
-            let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
-            let position = position(controller, &groups, &mounts).ok_or_else(missing)?;
-            let directory = group.place(&position, &demand_of(&demands, &position, controller), &name)?;
-            let settings = match position.version {
-                Version::First => &demand.first,
-                Version::Second => &demand.second,
-            };
-            for setting in settings {
+        for (position, demands) in by_position(&demands, &groups, &mounts)? {
+            let directory = parent(&position, &demands)?.join(&name);
+            group.add(&directory)?;
+            for setting in demands.iter().flat_map(|demand| demand.settings(position.version)) {
                 setting.apply(&directory, &swaps)?;
             }
         }
         Ok(group)
     }
 
-    /// The group in the hierarchy of `position`, in which `controllers` work.
-    fn place(&mut self, position: &Position, controllers: &[&str], name: &str) -> io::Result<PathBuf> {
-        let controller = controllers.first().copied().unwrap_or_default();
-        let mut refusal = None;
-        // In version 2 a group with processes, as hwb's own, has no limited groups in it: one further out must do.
-        for parent in position.own.ancestors().take_while(|parent| parent.starts_with(&position.top)) {
-            if position.version == Version::Second && !enable(parent, controllers) {
-                continue;
-            }
-            let directory = parent.join(name);
-            if self.directories.contains(&directory) {
-                return Ok(directory);
-            }
-            sweep(parent);
-            match make(&directory) {
-                Ok(()) => {
-                    self.directories.push(directory.clone());
-                    return Ok(directory);
-                }
-                Err(error) => refusal = Some(error),
-            }
-            if position.version == Version::First {
-                break;
-            }
-        }
-        Err(refusal.unwrap_or_else(|| {
-            io::Error::other(format!(
-                "the control group controller `{controller}` is not for this user; \
-                 `systemd-run --user --scope -p Delegate=yes` starts a shell where it is"
-            ))
-        }))
+    fn add(&mut self, directory: &Path) -> io::Result<()> {
+        directory.parent().into_iter().for_each(sweep);
+        make(directory)?;
+        self.directories.push(directory.to_owned());
+        Ok(())
     }
 
     /// Where a process writes `0` to enter them.
@@ -256,26 +237,97 @@ fn is_gone(process: Pid) -> bool {
     rustix::process::test_kill_process(process) == Err(Errno::SRCH)
 }
 
-/// The controllers that share the group of `controller`, itself first.
-fn demand_of<'a>(demands: &'a [Demand], position: &Position, controller: &'a str) -> Vec<&'a str> {
-    let others = demands.iter().map(|demand| demand.controller).filter(|other| *other != controller);
-    match position.version {
-        Version::First => vec![controller],
-        Version::Second => std::iter::once(controller).chain(others).collect(),
+/// The places of hwb that `demands` concern, each with those that are met there: in one group, therefore.
+fn by_position<'a>(
+    demands: &'a [Demand],
+    groups: &str,
+    mounts: &str,
+) -> io::Result<Vec<(Position, Vec<&'a Demand>)>> {
+    let mut places: Vec<(Position, Vec<&Demand>)> = Vec::new();
+    for demand in demands {
+        let controller = demand.controller;
+        let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
+        let position = position(controller, groups, mounts).ok_or_else(missing)?;
+        match places.iter_mut().find(|(known, _)| *known == position) {
+            Some((_, there)) => there.push(demand),
+            None => places.push((position, vec![demand])),
+        }
+    }
+    Ok(places)
+}
+
+/// The group in which one is made that meets `demands`; its controllers work there afterwards.
+fn parent(position: &Position, demands: &[&Demand]) -> io::Result<PathBuf> {
+    if position.version == Version::First {
+        return Ok(position.own.clone());
+    }
+    let outwards = position.own.ancestors().take_while(|group| group.starts_with(&position.top));
+    let levels: Vec<_> = outwards.filter_map(Level::read).collect();
+    let wanted: Vec<_> = demands.iter().map(|demand| demand.controller).collect();
+    let Some((level, disabled)) = choose(&levels, &wanted) else {
+        return Err(io::Error::other(format!(
+            "hwb stands below no control group in which it may limit {}; \
+             `systemd-run --user --scope -p Delegate=yes` starts a shell that does",
+            wanted.join(", ")
+        )));
+    };
+    for controller in disabled {
+        write(&level.directory.join(ENABLED), &format!("+{controller}"))?;
+    }
+    Ok(level.directory.clone())
+}
+
+/// A group of version 2 in which this user may make groups, in the words of its files; cgroup-v2.rst of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Level {
+    directory: PathBuf,
+    /// `cgroup.type`; the root of all has none.
+    kind: Option<String>,
+    /// `cgroup.procs`: the processes in it.
+    processes: String,
+    /// `cgroup.controllers`: those that could work in its groups.
+    controllers: String,
+    /// `cgroup.subtree_control`: those that do.
+    enabled: String,
+}
+
+impl Level {
+    /// `None` for one that is not this user's to change.
+    fn read(directory: &Path) -> Option<Self> {
+        for file in ["", "cgroup.procs", ENABLED] {
+            rustix::fs::access(directory.join(file), Access::WRITE_OK).ok()?;
+        }
+        let text = |file: &str| fs_err::read_to_string(directory.join(file));
+        let kind = match text("cgroup.type") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            kind => Some(kind.ok()?),
+        };
+        Some(Self {
+            directory: directory.to_owned(),
+            kind,
+            processes: text("cgroup.procs").ok()?,
+            controllers: text("cgroup.controllers").ok()?,
+            enabled: text(ENABLED).ok()?,
+        })
+    }
+
+    /// Whether groups in it may have controllers and processes: it has none itself, unless it is the root of all.
+    fn takes_groups(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind.trim() == "domain" && self.processes.is_empty())
     }
 }
 
-/// Lets `controllers` work in the groups of `parent`; whether the first of them does.
-fn enable(parent: &Path, controllers: &[&str]) -> bool {
-    let file = parent.join("cgroup.subtree_control");
-    for controller in controllers {
-        // Whether it helped is seen below.
-        let _refused = write(&file, &format!("+{controller}"));
-    }
-    let enabled = fs_err::read_to_string(&file).unwrap_or_default();
-    controllers
-        .first()
-        .is_some_and(|controller| enabled.split_ascii_whitespace().any(|one| one == *controller))
+/// The first of `levels` in which all of the `wanted` controllers can work, with those that do not yet.
+///
+/// One for all: a process is in one group of the hierarchy.
+fn choose<'a>(levels: &'a [Level], wanted: &[&'a str]) -> Option<(&'a Level, Vec<&'a str>)> {
+    let has = |list: &str, controller: &str| list.split_ascii_whitespace().any(|one| one == controller);
+    let level = levels
+        .iter()
+        .filter(|level| level.takes_groups())
+        .find(|level| wanted.iter().all(|controller| has(&level.controllers, controller)))?;
+    let disabled = wanted.iter().copied().filter(|controller| !has(&level.enabled, controller)).collect();
+    Some((level, disabled))
 }
 
 fn write(file: &Path, value: &str) -> io::Result<()> {
@@ -334,6 +386,69 @@ mod tests {
         // Of another's view of the hierarchy.
         check("memory", "4:memory:/elsewhere", "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory", None);
         check("memory", "", "", None);
+    }
+
+    #[test]
+    fn demands_are_met_in_one_group_of_a_hierarchy() {
+        let limits = Limits { memory: Some(1), cpu_thousandths: Some(1000), pids: Some(1) };
+        let check = |groups: &str, mounts: &str, expect: &[&[&str]]| {
+            let demands = demands(&limits);
+            let places = by_position(&demands, groups, mounts).unwrap();
+            let controllers: Vec<Vec<_>> = places
+                .iter()
+                .map(|(_, demands)| demands.iter().map(|demand| demand.controller).collect())
+                .collect();
+            assert_eq!(controllers, expect);
+        };
+        let second = "24 31 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        check("0::/a\n", second, &[&["memory", "cpu", "pids"]]);
+        let first = "35 31 0:32 / /m rw - cgroup cgroup rw,memory,pids\n";
+        check("1:memory,pids:/b\n0::/a\n", &format!("{first}{second}"), &[&["memory", "pids"], &["cpu"]]);
+    }
+
+    /// What is chosen in a hierarchy of version 2, by what the files of its groups say.
+    #[test]
+    fn groups_are_made_where_no_processes_are() {
+        let level =
+            |name: &str, kind: Option<&str>, processes: &str, controllers: &str, enabled: &str| Level {
+                directory: name.into(),
+                kind: kind.map(|kind| format!("{kind}\n")),
+                processes: processes.to_owned(),
+                controllers: format!("{controllers}\n"),
+                enabled: format!("{enabled}\n"),
+            };
+        let check = |levels: &[Level], wanted: &[&'static str], expect: Option<(&str, &[&str])>| {
+            let chosen = choose(levels, wanted);
+            let chosen = chosen
+                .as_ref()
+                .map(|(level, disabled)| (level.directory.to_str().unwrap(), disabled.as_slice()));
+            assert_eq!(chosen, expect, "{levels:?} {wanted:?}");
+        };
+        let (domain, all) = (Some("domain"), "cpuset cpu io memory pids");
+        // A shell in a scope of its user's, with hwb itself in it.
+        let scope = level("scope", domain, "31\n57\n", "memory pids", "");
+        let slice = level("slice", domain, "", "memory pids", "memory pids");
+        let service = level("service", domain, "", all, "memory pids");
+        let root = level("root", None, "1\n2\n", all, "memory pids");
+        let outwards = [scope.clone(), slice, service, root.clone()];
+        check(&outwards, &["memory"], Some(("slice", &[])));
+        check(&outwards, &["memory", "pids"], Some(("slice", &[])));
+        // One group for all, where each of them can be.
+        check(&outwards, &["memory", "cpu", "pids"], Some(("service", &["cpu"])));
+        check(&outwards, &["memory", "rdma"], None);
+        // Processes stand in the root only.
+        check(std::slice::from_ref(&scope), &["memory"], None);
+        check(&[scope, root.clone()], &["memory", "cpu"], Some(("root", &["cpu"])));
+        check(&[root], &["pids"], Some(("root", &[])));
+        // In a group of a container's own, which looks like a root but is none.
+        check(&[level("", domain, "1\n", all, "")], &["memory"], None);
+        // What is made in these is of no use to a process that is a domain.
+        for kind in ["threaded", "domain threaded", "domain invalid"] {
+            check(&[level("", Some(kind), "", all, all)], &["pids"], None);
+        }
+        // A controller's name is a whole word.
+        check(&[level("", domain, "", "cpuset", "cpuset")], &["cpu"], None);
+        check(&[], &["cpu"], None);
     }
 
     #[test]
