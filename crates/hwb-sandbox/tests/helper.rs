@@ -9,6 +9,9 @@
     reason = "without a harness these are no tests to clippy"
 )]
 
+#[path = "shared/conversation.rs"]
+mod conversation;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -18,9 +21,11 @@ use std::time::Duration;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::{
-    Access, Cancel, Control, Deadline, ExecSpec, ExitStatus, HostProcess, Mount, Network, OutputSink,
-    Running, Sandbox as _, SandboxError, SessionSpec, Stream,
+    Access, Cancel, Control, Deadline, ExecSpec, ExitStatus, HostProcess, Mount, Network, Running,
+    Sandbox as _, SandboxError, SessionSpec,
 };
+
+use self::conversation::Transcript;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -55,15 +60,6 @@ fn main() -> ExitCode {
         println!("test {name} ... ok");
     }
     ExitCode::SUCCESS
-}
-
-#[derive(Default)]
-struct Transcript(String);
-
-impl OutputSink for Transcript {
-    fn write(&mut self, _stream: Stream, bytes: &[u8]) {
-        self.0.push_str(std::str::from_utf8(bytes).unwrap());
-    }
 }
 
 const HOST: SessionSpec = SessionSpec { mounts: Vec::new(), network: Network::Host };
@@ -121,22 +117,7 @@ fn says_how_a_command_ended() {
 }
 
 fn holds_a_conversation() {
-    let cancel = Cancel::new().unwrap();
-    let mut transcript = Transcript::default();
-    let spec = ExecSpec {
-        control: Control::Pipe,
-        ..shell("while read line; do echo heard; echo to $line >&3; done; exec 3>&-; read never; sleep 0")
-    };
-    let mut running = start(&HOST, &spec).unwrap();
-    for word in ["one", "two"] {
-        writeln!(running.stdin().unwrap(), "{word}").unwrap();
-        let answer = running.answer(&cancel, None, &mut transcript).unwrap().unwrap();
-        assert_eq!(String::from_utf8(answer).unwrap(), format!("to {word}"));
-    }
-    running.close_stdin();
-    assert_eq!(running.answer(&cancel, None, &mut transcript).unwrap(), None);
-    assert_eq!(running.wait(&cancel, None, &mut transcript).unwrap(), ExitStatus::Code(0));
-    assert_eq!(transcript.0, "heard\nheard\n");
+    conversation::hold(&mut *sandbox().start(&HOST).unwrap(), shell);
 }
 
 /// What was written before an answer was passed on when the answer comes.

@@ -14,18 +14,10 @@ use hwb_sandbox::container::{
     Streams, User, available,
 };
 use hwb_sandbox::{
-    Access, Cancel, Control, ExecSpec, ExitStatus, Mount, Network, OutputSink, Running as _, SandboxError,
-    SessionSpec, Stream,
+    Access, Cancel, Control, ExecSpec, ExitStatus, Mount, Network, Running as _, SandboxError, SessionSpec,
 };
 
-#[derive(Default)]
-pub(crate) struct Transcript(pub(crate) String);
-
-impl OutputSink for Transcript {
-    fn write(&mut self, _stream: Stream, bytes: &[u8]) {
-        self.0.push_str(&String::from_utf8_lossy(bytes));
-    }
-}
+use crate::conversation::Transcript;
 
 /// All ways to have ids here.
 pub(crate) fn answers() -> Vec<IdsAnswer> {
