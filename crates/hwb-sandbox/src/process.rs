@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::held::Held;
 use crate::helper::{HELPER_ARGUMENT, Report, Request};
 use crate::os::{self, ControlEnd, Prelude};
-use crate::session::{Deadline, ExitStatus, OutputSink, Running, SandboxError, Stream};
+use crate::session::{Deadline, ExitStatus, Nowhere, OutputSink, Running, SandboxError, Stream};
 use crate::spec::SessionSpec;
 
 /// No answer on a control pipe is longer; what is, is no answer.
@@ -76,14 +76,6 @@ pub(crate) enum Supervision {
 }
 
 impl Supervision {
-    /// What the process is sent when hwb dies.
-    fn death_signal(self) -> Signal {
-        match self {
-            Self::Group | Self::Container => Signal::KILL,
-            Self::Helper => Signal::TERM,
-        }
-    }
-
     /// How long it may take to end after SIGTERM.
     fn grace(self) -> Duration {
         match self {
@@ -132,10 +124,9 @@ impl Launch {
             Way::Direct => {
                 let supervision = Supervision::Group;
                 let control = answers_end.map(ControlEnd::claim).transpose()?;
-                let death_signal = supervision.death_signal();
                 let mut command = self.command(&self.program, &self.arguments, &self.cwd);
-                let inherited = Vec::new();
-                os::before_exec(&mut command, Prelude { parent, death_signal, inherited, control });
+                let prelude = Prelude { parent, death_signal: Signal::KILL, inherited: Vec::new(), control };
+                os::before_exec(&mut command, prelude);
                 Ok(Prepared { command, answers, reports: None, supervision, program })
             }
             Way::Helper { helper, session } => {
@@ -156,9 +147,10 @@ impl Launch {
                 };
                 let arguments: Vec<_> =
                     std::iter::once(HELPER_ARGUMENT.into()).chain(request.to_args()).collect();
-                let death_signal = supervision.death_signal();
                 let mut command = self.command(helper.as_os_str(), &arguments, Path::new("/"));
                 let inherited = [reports_end].into_iter().chain(answers_end).collect();
+                // It ends the command before itself.
+                let death_signal = Signal::TERM;
                 os::before_exec(&mut command, Prelude { parent, death_signal, inherited, control: None });
                 Ok(Prepared { command, answers, reports: Some(File::from(reports)), supervision, program })
             }
@@ -259,6 +251,11 @@ impl Process {
         &mut self.held
     }
 
+    /// Readable when it may have ended.
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
+        self.held.descriptor()
+    }
+
     /// Starts a process; by the helper, if `launch` says so, which then has entered the session and started the command.
     pub(crate) fn start(launch: &Launch) -> Result<Self, SandboxError> {
         let shown = launch.program.display().to_string();
@@ -308,7 +305,7 @@ impl Process {
                 tv_nsec: left.subsec_nanos().into(),
             }
         });
-        let mut fds = vec![PollFd::new(self.held.descriptor(), PollFlags::IN)];
+        let mut fds = vec![PollFd::new(self.descriptor(), PollFlags::IN)];
         fds.extend(cancel.map(|cancel| PollFd::new(cancel, PollFlags::IN)));
         let pipes = [&self.stdout, &self.stderr, &self.answers].into_iter().flatten();
         fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
@@ -472,10 +469,6 @@ impl Running for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        struct Nowhere;
-        impl OutputSink for Nowhere {
-            fn write(&mut self, _stream: Stream, _bytes: &[u8]) {}
-        }
         // There is nobody left to tell.
         let _stopped = self.stop(&mut Nowhere);
     }

@@ -144,6 +144,14 @@ pub trait OutputSink: Send {
     fn write(&mut self, stream: Stream, bytes: &[u8]);
 }
 
+/// Output that nobody waits for.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl OutputSink for Nowhere {
+    fn write(&mut self, _stream: Stream, _bytes: &[u8]) {}
+}
+
 /// An isolation strategy.
 ///
 /// An implementor refuses ([`SandboxError::Unsupported`]) what it cannot enforce, and never starts something weaker.

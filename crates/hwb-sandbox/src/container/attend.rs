@@ -1,7 +1,7 @@
 //! Staying with a command that has hwb's own streams, or a terminal of its own behind hwb's.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use rustix::termios::{OptionalActions, Termios};
 
 use super::strategy::ContainerProcess;
-use crate::session::{ExitStatus, OutputSink, SandboxError, Stream};
+use crate::session::{ExitStatus, Nowhere, SandboxError};
 use crate::signals::Relay;
 
 /// The terminal in front of hwb.
@@ -53,13 +53,6 @@ impl Drop for Raw<'_> {
     }
 }
 
-/// Output that nobody has a pipe for.
-struct Nowhere;
-
-impl OutputSink for Nowhere {
-    fn write(&mut self, _stream: Stream, _bytes: &[u8]) {}
-}
-
 impl ContainerProcess {
     /// Waits for its end, passing on the signals that hwb gets, and between its terminal and `console` what is typed and
     /// written.
@@ -90,8 +83,8 @@ impl ContainerProcess {
         console: Option<Console<'_>>,
         typed: &mut Typed<'_>,
     ) -> io::Result<bool> {
-        let (channel, terminal) = (self.channel()?, self.terminal());
-        let mut fds = vec![PollFd::new(&channel, PollFlags::IN), PollFd::new(relay, PollFlags::IN)];
+        let (channel, terminal) = (self.descriptor(), self.terminal());
+        let mut fds = vec![PollFd::new(channel, PollFlags::IN), PollFd::new(relay, PollFlags::IN)];
         if let Some(terminal) = &terminal {
             let flags = if typed.pending.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             fds.push(PollFd::new(terminal, flags));
@@ -127,10 +120,6 @@ impl ContainerProcess {
             }
         }
         if is_ready(0) { self.process().held().has_ended() } else { Ok(false) }
-    }
-
-    fn channel(&mut self) -> io::Result<OwnedFd> {
-        Ok(rustix::io::fcntl_dupfd_cloexec(self.process().held().descriptor().as_fd(), 0)?)
     }
 }
 

@@ -18,7 +18,7 @@ use super::spec::{ContainerSpec, MissingCwd, Root, User};
 use super::wire::{CommandOrder, Order, Owners, StreamOrder};
 use crate::cancel::Cancel;
 use crate::held::Held;
-use crate::helper::Guarantee;
+use crate::helper::{Guarantee, Kind};
 use crate::process::{Pipes, Process, Supervision};
 use crate::session::{
     Deadline, ExitStatus, Guarantees, OutputSink, Running, Sandbox, SandboxError, Session, Visibility,
@@ -279,11 +279,10 @@ fn lock(root: &Root, program: &str) -> Result<Option<OwnedFd>, SandboxError> {
 
 /// A descriptor of a directory would be a door into the host's files.
 fn refuse_directory(descriptor: &OwnedFd) -> io::Result<()> {
-    let stat = rustix::fs::fstat(descriptor)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+    match Kind::of(descriptor)? {
+        Kind::Directory => Err(io::ErrorKind::IsADirectory.into()),
+        Kind::File => Ok(()),
     }
-    Ok(())
 }
 
 /// A command that runs in a container.
@@ -310,6 +309,11 @@ impl ContainerProcess {
     /// The outer end of its terminal, if it has one.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.terminal.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Readable when it may have ended.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        self.process.descriptor()
     }
 
     pub(super) fn process(&mut self) -> &mut Process {

@@ -90,10 +90,7 @@ impl Memory {
         };
         let [above, work] = [UPPER, "work"].map(|layer| kept.join(layer));
         for directory in [&above, &work] {
-            match rustix::fs::mkdir(directory, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
+            make_directory(directory)?;
         }
         look_alike(lower, &above)?;
         attach(lower, &below)?;
@@ -106,11 +103,32 @@ impl Memory {
         }
         rustix::mount::fsconfig_create(&context)?;
         let view = mount(&context)?;
-        // What overlayfs cannot write through it mounts read-only, with a word in the kernel's log.
-        if rustix::fs::fstatvfs(&view)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            return Err(Errno::ROFS.into());
-        }
+        check_writable(&view)?;
         Ok(view)
+    }
+}
+
+/// Refuses an overlay that cannot be written to: overlayfs mounts it all the same, with a word in the kernel's log.
+pub(super) fn check_writable(overlay: &OwnedFd) -> io::Result<()> {
+    if rustix::fs::fstatvfs(overlay)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(Errno::ROFS.into());
+    }
+    Ok(())
+}
+
+/// Whether a directory had to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Now,
+    Before,
+}
+
+/// Makes `directory` for its owner alone, if it is not there.
+pub(super) fn make_directory(directory: &Path) -> io::Result<Made> {
+    match rustix::fs::mkdir(directory, Mode::RWXU) {
+        Ok(()) => Ok(Made::Now),
+        Err(Errno::EXIST) => Ok(Made::Before),
+        Err(errno) => Err(errno.into()),
     }
 }
 

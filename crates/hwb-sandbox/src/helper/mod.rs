@@ -36,6 +36,7 @@ pub use self::work::Work;
 
 pub(crate) use self::holder::{HOLDER, Mapping};
 pub(crate) use self::request::{Guarantee, Report, Request};
+pub(crate) use self::root::Kind;
 
 /// The first argument of a process that is to be a helper.
 pub const HELPER_ARGUMENT: &str = "__hwb-sandbox";

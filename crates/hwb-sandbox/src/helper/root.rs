@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use hwb_ident::HostPath;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -112,7 +112,7 @@ pub(super) fn clone_source(mount: &Mount) -> Result<Source, Report> {
         Access::Layered | Access::Overlaid { .. } => {
             // One file system is all that a layer can lie over.
             let tree = clone(&mount.host, Extent::Mount)?;
-            if !is_directory(&tree).map_err(|error| setup(mount, &error))? {
+            if Kind::of(&tree).map_err(|error| setup(mount, &error))? != Kind::Directory {
                 return Err(setup(mount, &Errno::NOTDIR.into()));
             }
             let changes = match &mount.access {
@@ -122,11 +122,6 @@ pub(super) fn clone_source(mount: &Mount) -> Result<Source, Report> {
             Ok(Source { tree, changes })
         }
     }
-}
-
-pub(super) fn is_directory(mount: &OwnedFd) -> io::Result<bool> {
-    let stat = rustix::fs::fstat(mount)?;
-    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
 /// Replaces the sources of layered mounts by views of them; covers `staging` if there are any.
@@ -204,14 +199,24 @@ fn place(mount: &Mount, source: &OwnedFd, device: u64) -> io::Result<()> {
     for &name in parents {
         make_point(&mut at, name, Kind::Directory, device)?;
     }
-    make_point(&mut at, last, if is_directory(source)? { Kind::Directory } else { Kind::File }, device)?;
+    make_point(&mut at, last, Kind::of(source)?, device)?;
     attach(source, &at)
 }
 
+/// What something is to whoever mounts it, or mounts over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Directory,
+    /// Anything else.
     File,
+}
+
+impl Kind {
+    /// That of what `descriptor` stands for.
+    pub(crate) fn of(descriptor: &OwnedFd) -> io::Result<Self> {
+        let mode = rustix::fs::fstat(descriptor)?.st_mode;
+        Ok(if FileType::from_raw_mode(mode).is_dir() { Self::Directory } else { Self::File })
+    }
 }
 
 /// Enters `name` below `at`; makes it if it is missing *and* the place is ours: nothing is made on the host.

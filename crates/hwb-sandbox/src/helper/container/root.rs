@@ -5,11 +5,11 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hwb_ident::HostPath;
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
 
-use super::super::layer::{Marks, look_alike};
+use super::super::layer::{Made, Marks, check_writable, look_alike, make_directory};
 use super::super::request::{Guarantee, Report};
 use super::super::root::{attach, clone_chosen, clone_mount};
 use crate::container::Root;
@@ -30,11 +30,7 @@ pub(super) fn make(root: &Root, staging: &Path) -> Result<OwnedFd, Report> {
             });
             let unsupported = |error: io::Error| Report::unsupported(Guarantee::Layers, &error);
             let root = root.map_err(unsupported)?;
-            // What overlayfs cannot write through it mounts read-only, with a word in the kernel's log.
-            let flags = rustix::fs::fstatvfs(&root).map_err(|errno| unsupported(errno.into()))?.f_flag;
-            if flags.contains(StatVfsMountFlags::RDONLY) {
-                return Err(unsupported(Errno::ROFS.into()));
-            }
+            check_writable(&root).map_err(unsupported)?;
             Ok(root)
         }
         Root::Directory(directory) => {
@@ -70,15 +66,11 @@ fn changes_of(changes: &HostPath, lower: Option<&OwnedFd>) -> Result<(Marks, Own
     let attempt = || {
         let marks = Marks::possible_at(changes.as_path())?;
         let [upper, work] = [UPPER, "work"].map(|name| changes.as_path().join(name));
-        match rustix::fs::mkdir(&upper, Mode::RWXU) {
-            Ok(()) => lower.map_or(Ok(()), |lower| look_alike(lower, &upper))?,
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
+        if let (Made::Now, Some(lower)) = (make_directory(&upper)?, lower) {
+            look_alike(lower, &upper)?;
         }
-        match rustix::fs::mkdir(&work, Mode::RWXU) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => forget_earlier_use(&work)?,
-            Err(errno) => return Err(errno.into()),
+        if make_directory(&work)? == Made::Before {
+            forget_earlier_use(&work)?;
         }
         Ok((marks, open_directory(&upper)?, open_directory(&work)?))
     };

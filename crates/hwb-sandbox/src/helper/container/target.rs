@@ -11,27 +11,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hwb_ident::GuestPath;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
+use super::super::root::Kind;
+
 /// As many links as the kernel follows.
 const MOST_LINKS: u32 = 40;
-
-/// What stands at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Directory,
-    File,
-}
-
-impl Kind {
-    /// That of what `descriptor` stands for.
-    pub(super) fn of(descriptor: &OwnedFd) -> io::Result<Self> {
-        let mode = rustix::fs::fstat(descriptor)?.st_mode;
-        Ok(if FileType::from_raw_mode(mode).is_dir() { Self::Directory } else { Self::File })
-    }
-}
 
 /// The mounts of a container as they grow.
 #[derive(Debug)]
