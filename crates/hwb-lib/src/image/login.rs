@@ -1,6 +1,6 @@
 //! Who is known to a registry.
 
-use hwb_net::registry::{CredentialOrigin, Login, RegistryEvent, Secret};
+use hwb_net::registry::{CredentialOrigin, Login, Secret};
 use hwb_sandbox::Cancel;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{ImageFault, registry};
 use crate::ambient::Ambient;
 use crate::error::{Error, ErrorKind};
+use crate::event::EventSink;
 use crate::settings::Settings;
 
 /// Who logs in, and where.
@@ -51,6 +52,7 @@ pub fn login(
     ambient: &Ambient,
     cancel: &Cancel,
     request: LoginRequest,
+    events: EventSink<'_>,
 ) -> Result<LoginReport, Error> {
     let LoginRequest { registry, user, password } = request;
     // A colon would end the name where it is sent, and nothing invisible belongs into a header.
@@ -60,7 +62,7 @@ pub fn login(
     if password.expose().is_empty() {
         return Err(Error::new(ErrorKind::Usage, ImageFault::Password));
     }
-    let client = registry::open(settings, ambient, cancel, |_: RegistryEvent<'_>| {})?;
+    let client = registry::open(settings, ambient, cancel, events)?;
     let login = Login { user, password };
     let kept =
         client.login(&registry, &login, &registry::docker_config(ambient)).map_err(registry::failed)?;
@@ -77,8 +79,9 @@ pub fn logout(
     ambient: &Ambient,
     cancel: &Cancel,
     registry: &str,
+    events: EventSink<'_>,
 ) -> Result<LogoutReport, Error> {
-    let client = registry::open(settings, ambient, cancel, |_: RegistryEvent<'_>| {})?;
+    let client = registry::open(settings, ambient, cancel, events)?;
     let removed = client.logout(registry).map_err(registry::failed)?;
     let removed = removed.iter().map(CredentialOrigin::to_string).collect();
     Ok(LogoutReport { registry: registry.to_owned(), removed })

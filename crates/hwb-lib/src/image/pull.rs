@@ -1,9 +1,10 @@
 //! From a registry into the store.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use hwb_ident::{ImagePlatform, ImageReference};
-use hwb_net::registry::{Registry, RegistryEvent, RemoteImage};
+use hwb_net::registry::{Registry, RemoteImage};
 use hwb_oci::Descriptor;
 use hwb_sandbox::Cancel;
 use hwb_store::Store;
@@ -40,40 +41,29 @@ pub fn pull(
     let wanted = wanted(request.platform.as_deref())?;
     let names = request.images.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
     let store = cache::open(settings)?;
-    let puller = Puller::open(settings, ambient, cancel, &store)?;
-    let pulled = names.iter().map(|name| Ok(ImageReport::of(&puller.pull(name, &wanted, events)?)));
+    let puller =
+        Puller { registry: registry::open(settings, ambient, cancel, events)?, store: &store, events };
+    let pulled = names.iter().map(|name| Ok(ImageReport::of(&puller.pull(name, &wanted)?)));
     pulled.collect()
 }
 
 /// Brings images into a store.
-#[derive(Debug)]
 pub(super) struct Puller<'a> {
-    registry: Registry,
-    store: &'a Store,
+    pub(super) registry: Registry<'a>,
+    pub(super) store: &'a Store,
+    pub(super) events: EventSink<'a>,
 }
 
-impl<'a> Puller<'a> {
-    pub(super) fn open(
-        settings: &Settings,
-        ambient: &Ambient,
-        cancel: &Cancel,
-        store: &'a Store,
-    ) -> Result<Self, Error> {
-        let told = |_: RegistryEvent<'_>| {};
-        Ok(Self { registry: registry::open(settings, ambient, cancel, told)?, store })
-    }
-
+impl Puller<'_> {
     /// Brings one image; what of it is in the store already does not come again.
-    pub(super) fn pull(
-        &self,
-        name: &ImageReference,
-        wanted: &ImagePlatform,
-        events: EventSink<'_>,
-    ) -> Result<Image, Error> {
+    pub(super) fn pull(&self, name: &ImageReference, wanted: &ImagePlatform) -> Result<Image, Error> {
         let remote = self.registry.image(name, wanted).map_err(registry::failed)?;
-        let absent: Vec<&Descriptor> =
-            remote.manifest.layers.iter().filter(|layer| !self.store.has_blob(&layer.digest)).collect();
-        parallel::each(&absent, |layer| self.layer(name, layer, events))?;
+        // A layer may stand there twice.
+        let mut seen = BTreeSet::new();
+        let is_absent =
+            |layer: &&Descriptor| seen.insert(layer.digest) && !self.store.has_blob(&layer.digest);
+        let absent: Vec<&Descriptor> = remote.manifest.layers.iter().filter(is_absent).collect();
+        parallel::each(&absent, |layer| self.layer(name, layer))?;
         let RemoteImage { descriptor, manifest_bytes, config_bytes, .. } = remote;
         for mut bytes in [manifest_bytes.as_slice(), config_bytes.as_slice()] {
             self.store.put_blob(&mut bytes)?;
@@ -86,11 +76,11 @@ impl<'a> Puller<'a> {
         Ok(image)
     }
 
-    fn layer(&self, name: &ImageReference, layer: &Descriptor, events: EventSink<'_>) -> Result<(), Error> {
+    fn layer(&self, name: &ImageReference, layer: &Descriptor) -> Result<(), Error> {
         let create = || self.store.begin_blob().map_err(io::Error::other);
         let blob = self.registry.blob(name, layer, &create).map_err(registry::failed)?;
         blob.keep(&layer.digest)?;
-        events(Event::Fetched { what: format!("layer {}", layer.digest.short()), bytes: layer.size });
+        (self.events)(Event::Fetched { what: format!("layer {}", layer.digest.short()), bytes: layer.size });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Seek as _, SeekFrom};
 
 use hwb_ident::{Digest, ImageReference};
-use hwb_net::registry::{BlobUpload, Pushed, Registry, RegistryEvent};
+use hwb_net::registry::{BlobUpload, Pushed, Registry};
 use hwb_oci::{Descriptor, MediaType};
 use hwb_sandbox::Cancel;
 use hwb_store::Store;
@@ -86,7 +86,7 @@ pub fn push(
     if let Some(name) = names.iter().find(|name| name.digest().is_some_and(|named| named != digest)) {
         return Err(Error::new(ErrorKind::Usage, ImageFault::Pinned { name: name.to_string(), digest }));
     }
-    let registry = registry::open(settings, ambient, cancel, |_: RegistryEvent<'_>| {})?;
+    let registry = registry::open(settings, ambient, cancel, events)?;
     let known = Catalogue { store: &store }.all()?;
     let pusher = Pusher { registry, store: &store, chosen: &chosen, known: &known, events };
     let push = |(number, name): (usize, &ImageReference)| pusher.push(name, &names[..number]);
@@ -94,7 +94,7 @@ pub fn push(
 }
 
 struct Pusher<'a> {
-    registry: Registry,
+    registry: Registry<'a>,
     store: &'a Store,
     chosen: &'a Chosen,
     /// What the store has, by which repositories may have a blob already.

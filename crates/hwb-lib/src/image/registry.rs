@@ -14,7 +14,8 @@ use hwb_sandbox::Cancel;
 
 use super::ImageFault;
 use crate::ambient::Ambient;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, causes};
+use crate::event::{Event, EventSink};
 use crate::settings::Settings;
 
 /// The variables that credential helpers are given.
@@ -30,14 +31,26 @@ const HELPER_VARIABLES: [&str; 9] = [
     "GNUPGHOME",
 ];
 
-/// Makes a client.
-pub(super) fn open(
+/// Makes a client, which tells what takes longer than it should.
+pub(super) fn open<'e>(
     settings: &Settings,
     ambient: &Ambient,
     cancel: &Cancel,
-    events: impl Fn(RegistryEvent<'_>) + Send + Sync + 'static,
-) -> Result<Registry, Error> {
-    Registry::open(registry_settings(settings, ambient)?, cancel, events).map_err(failed)
+    events: EventSink<'e>,
+) -> Result<Registry<'e>, Error> {
+    let told = move |event: RegistryEvent<'_>| events(Event::Note { message: describe(&event) });
+    Registry::open(registry_settings(settings, ambient)?, cancel, told).map_err(failed)
+}
+
+/// What happens, for people.
+fn describe(event: &RegistryEvent<'_>) -> String {
+    let why = |failure: &Failure| causes(failure).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    match event {
+        RegistryEvent::Again { failure, pause } => format!("{}; trying again in {pause:?}", why(failure)),
+        RegistryEvent::Elsewhere { host, failure } => {
+            format!("the mirror {host} does not serve the image: {}", why(failure))
+        }
+    }
 }
 
 /// Of which kind a failure is, and what may help.

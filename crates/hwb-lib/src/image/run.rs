@@ -22,7 +22,7 @@ use super::command::CommandChoices;
 use super::engine::{Engine, Reaching};
 use super::kept::{self, Kept, RunDocument, RunName};
 use super::pull::Puller;
-use super::{ImageFault, reference, unknown, wanted};
+use super::{ImageFault, reference, registry, unknown, wanted};
 use crate::ambient::Ambient;
 use crate::cache;
 use crate::error::{Error, ErrorKind};
@@ -194,7 +194,8 @@ fn obtain(
         (None, PullPolicy::Never) => Err(unknown(store, &request.image)),
         (None, PullPolicy::Missing) | (_, PullPolicy::Always) => {
             let name = reference(&request.image)?;
-            Puller::open(settings, ambient, cancel, store)?.pull(&name, &wanted, events)
+            let registry = registry::open(settings, ambient, cancel, events)?;
+            Puller { registry, store, events }.pull(&name, &wanted)
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) enum Action<'a> {
 
 /// A repository at a registry, spoken to as somebody.
 pub(super) struct Contact<'a> {
-    registry: &'a Registry,
+    registry: &'a Registry<'a>,
     host: Arc<Host>,
     endpoint: &'a Endpoint,
     action: Action<'a>,
@@ -70,7 +70,7 @@ pub(super) struct Contact<'a> {
 impl<'a> Contact<'a> {
     /// Finds out where a registry answers.
     pub(super) async fn make(
-        registry: &'a Registry,
+        registry: &'a Registry<'a>,
         host: Arc<Host>,
         endpoint: &'a Endpoint,
         action: Action<'a>,
@@ -223,7 +223,7 @@ impl<'a> Contact<'a> {
 }
 
 /// Finds where a registry answers; asks only where there is a choice.
-async fn find(registry: &Registry, name: &str) -> Result<Base, Failure> {
+async fn find(registry: &Registry<'_>, name: &str) -> Result<Base, Failure> {
     let all = candidates(name, registry.settings.transports.get(name));
     let mut first = None;
     for Candidate { url, trust } in &all {

@@ -12,7 +12,7 @@ use super::endpoint::{Endpoint, Role, place};
 use super::error::{Failure, RegistryError};
 use super::message::Ask;
 
-impl Registry {
+impl Registry<'_> {
     /// Tries a user name and a password at a registry, and keeps them in `file` (one of the form of Docker's
     /// `config.json`), or with the helper that it names. Says where they are now.
     ///

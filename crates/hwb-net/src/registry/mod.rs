@@ -74,15 +74,16 @@ pub enum RegistryEvent<'a> {
     },
 }
 
-/// A client of all registries; several threads may use it at once.
-pub struct Registry {
+/// A client of all registries; several threads may use it at once. What happens meanwhile is told to somebody who lives
+/// for `'e`.
+pub struct Registry<'e> {
     settings: RegistrySettings,
     wire: Wire,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
-    events: Box<dyn Fn(RegistryEvent<'_>) + Send + Sync>,
+    events: Box<dyn Fn(RegistryEvent<'_>) + Send + Sync + 'e>,
 }
 
-impl std::fmt::Debug for Registry {
+impl std::fmt::Debug for Registry<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry").field("settings", &self.settings).finish_non_exhaustive()
     }
@@ -92,7 +93,7 @@ impl std::fmt::Debug for Registry {
 #[derive(Debug, Default)]
 struct Tries(u32);
 
-impl Registry {
+impl<'e> Registry<'e> {
     /// Makes a client. Nobody is asked anything yet.
     ///
     /// # Errors
@@ -101,7 +102,7 @@ impl Registry {
     pub fn open(
         settings: RegistrySettings,
         cancel: &Cancel,
-        events: impl Fn(RegistryEvent<'_>) + Send + Sync + 'static,
+        events: impl Fn(RegistryEvent<'_>) + Send + Sync + 'e,
     ) -> Result<Self, RegistryError> {
         let wire = Wire::open(&settings, cancel).map_err(|failure| RegistryError::Setup(failure.into()))?;
         Ok(Self { settings, wire, hosts: Mutex::default(), events: Box::new(events) })

@@ -36,7 +36,7 @@ pub struct RemoteImage {
     pub config_bytes: Vec<u8>,
 }
 
-impl Registry {
+impl Registry<'_> {
     /// Fetches the manifest and the config of the image for a platform. An index may lead to a further index once.
     ///
     /// # Errors

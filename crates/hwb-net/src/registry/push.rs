@@ -48,7 +48,7 @@ pub enum Pushed {
     Uploaded,
 }
 
-impl Registry {
+impl Registry<'_> {
     /// Brings a blob into the repository of a reference, if it is not there.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const LAYER: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// A client, and what it told meanwhile.
 struct Client {
-    registry: Registry,
+    registry: Registry<'static>,
     events: Arc<Mutex<Vec<String>>>,
     cancel: Cancel,
 }

@@ -47,7 +47,10 @@ pub(super) fn login(context: &Context, arguments: LoginArguments) -> Result<(), 
     let settings = context.general_settings()?;
     let cancel = context.cancel()?;
     let request = LoginRequest { registry, user: username, password };
-    let report = image::login(&settings, &context.ambient, &cancel, request)?;
+    let progress = context.progress();
+    let told = |event| progress.show(&event);
+    let report = image::login(&settings, &context.ambient, &cancel, request, &told)?;
+    drop(progress);
     let line = |LoginReport { registry, user, kept }: &LoginReport| {
         format!("Logged in to {registry} as {user}; the credentials are in {kept}\n")
     };
@@ -58,7 +61,10 @@ pub(super) fn login(context: &Context, arguments: LoginArguments) -> Result<(), 
 pub(super) fn logout(context: &Context, arguments: &LogoutArguments) -> Result<(), Error> {
     let settings = context.general_settings()?;
     let cancel = context.cancel()?;
-    let report = image::logout(&settings, &context.ambient, &cancel, &arguments.registry)?;
+    let progress = context.progress();
+    let told = |event| progress.show(&event);
+    let report = image::logout(&settings, &context.ambient, &cancel, &arguments.registry, &told)?;
+    drop(progress);
     let line = |LogoutReport { registry, removed }: &LogoutReport| match removed.as_slice() {
         [] => format!("There were no credentials for {registry}\n"),
         places => places.iter().map(|place| format!("Removed the credentials from {place}\n")).collect(),

@@ -275,4 +275,21 @@ fn a_mirror_is_asked_first() {
     fs_err::rename(context.work().join("hwb.toml"), folder.join("hwb.toml")).unwrap();
     let pulled = context.run(["image", "pull", "-q", "--json", "quay.io/pypa/base:1"]).success().json();
     assert_eq!(pulled[0]["name"], "quay.io/pypa/base:1");
+    // A mirror that has nothing is told of.
+    let other = Registry::open();
+    let (prefix, location) = (name(&registry, "mirrored"), name(&other, "mirrored"));
+    let settings = format!("[registries]\nmirrors = {{ {prefix:?} = {location:?} }}\n");
+    fs_err::write(folder.join("hwb.toml"), settings).unwrap();
+    let context = context.filter(&regex_of(&other), "[MIRROR]");
+    assert_snapshot!(context.run(["image", "pull", &name(&registry, "mirrored/base:1")]), @"");
+}
+
+#[test]
+fn a_layer_that_stands_there_twice_comes_once() {
+    let registry = Registry::open();
+    let layer = Tree::new().file("etc/motd", "hello\n");
+    Image::new().layer(&layer).layer(&layer).push(&registry, "base", "1");
+    context(&registry).run(["image", "pull", "-q", &name(&registry, "base:1")]).success();
+    let blobs = registry.asked().iter().filter(|line| line.contains("/blobs/")).count();
+    assert_eq!(blobs, 2, "the layer and the config: {:?}", registry.asked());
 }
