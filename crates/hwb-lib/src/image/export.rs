@@ -219,7 +219,8 @@ impl Exporter<'_> {
         fs_err::create_dir_all(place).map_err(self.unwritten())?;
         let written = self.fill(place);
         if is_new && written.is_err() {
-            hwb_store::fs::remove_tree(place)?;
+            // That it failed is to be told, and not what remains.
+            let _remains = hwb_store::fs::remove_tree(place);
         }
         written
     }

@@ -14,7 +14,7 @@ use hwb_sandbox::container::{
 use hwb_sandbox::signals::Relay;
 use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
 use hwb_snapshot::{Chain, Snapshot, Worker as _};
-use hwb_store::Store;
+use hwb_store::{Scratch, Store};
 
 use super::account::{self, Account};
 use super::catalogue::{Catalogue, Image};
@@ -26,7 +26,7 @@ use super::{ImageFault, reference, registry, unknown, wanted};
 use crate::ambient::Ambient;
 use crate::cache;
 use crate::error::{Error, ErrorKind};
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
 use crate::settings::Settings;
 use crate::world;
 
@@ -134,15 +134,26 @@ pub fn run(
             kept.keep(scratch, &run.document(end, made, ambient.clock))?;
         }
         _ => {
-            // Some of it may belong to others.
-            engine.worker().clear(scratch.path()).map_err(|source| {
-                let path = scratch.path().to_owned();
-                Error::new(ErrorKind::Machine, ImageFault::Clear { path, source })
-            })?;
-            scratch.close()?;
+            match (clear(&engine, scratch), &ended) {
+                (Err(error), Ok(_)) => {
+                    let message = error.chain().collect::<Vec<_>>().join(": ");
+                    events(Event::Warning { message });
+                }
+                // The first failure is the one to tell of.
+                (Err(_), Err(_)) | (Ok(()), _) => {}
+            }
         }
     }
     ended.map(|ended| ended.end)
+}
+
+/// Removes what a run wrote. Some of it may belong to others.
+fn clear(engine: &Engine, scratch: Scratch) -> Result<(), Error> {
+    engine.worker().clear(scratch.path()).map_err(|source| {
+        let path = scratch.path().to_owned();
+        Error::new(ErrorKind::Machine, ImageFault::Clear { path, source })
+    })?;
+    Ok(scratch.close()?)
 }
 
 /// A command that ended.
