@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use hwb_sandbox::container::{Ids, IdsAnswer, IdsError, Person, available};
+use hwb_sandbox::container::{Ids, IdsAnswer, IdsError, Person, available, can_limit};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ambient::Ambient;
-use crate::error::Error;
 use crate::python;
 use crate::settings::Settings;
 
@@ -55,44 +54,49 @@ pub enum State {
     Optional,
 }
 
-/// Looks at everything.
-///
-/// # Errors
-///
-/// If interpreters cannot be looked for.
-pub fn examine(settings: &Settings, ambient: &Ambient) -> Result<Vec<Finding>, Error> {
-    let mut findings = builds(settings, ambient)?;
+/// Looks at everything. What cannot be looked at is a finding too.
+pub fn examine(settings: &Settings, ambient: &Ambient) -> Vec<Finding> {
+    let mut findings = vec![interpreters(settings)];
+    findings.extend(tools(ambient));
     findings.extend(containers(ambient));
     findings.push(control_groups());
     findings.extend(helpers(ambient));
     findings.extend(emulators());
     findings.push(disk(settings));
-    Ok(findings)
+    findings
 }
 
-fn builds(settings: &Settings, ambient: &Ambient) -> Result<Vec<Finding>, Error> {
-    let interpreters = python::list(settings)?;
-    let versions: Vec<&str> = interpreters.iter().map(|interpreter| interpreter.version.as_str()).collect();
-    let mut findings = vec![Finding {
-        area: Area::Builds,
-        what: "interpreters".to_owned(),
-        state: if versions.is_empty() { State::Missing } else { State::Ready },
-        detail: if versions.is_empty() { "none found".to_owned() } else { versions.join(", ") },
-        mend: versions
-            .is_empty()
-            .then(|| "install Python 3.9 or newer (Debian: apt install python3)".to_owned()),
-    }];
-    let compilers = [
+fn interpreters(settings: &Settings) -> Finding {
+    let (state, detail, mend) = match python::list(settings) {
+        Ok(found) if found.is_empty() => {
+            let mend = "install Python 3.9 or newer (Debian: apt install python3)";
+            (State::Missing, "none found".to_owned(), Some(mend.to_owned()))
+        }
+        Ok(found) => {
+            let versions: Vec<String> = found.into_iter().map(|interpreter| interpreter.version).collect();
+            (State::Ready, versions.join(", "), None)
+        }
+        Err(error) => {
+            let detail = error.chain().collect::<Vec<_>>().join(": ");
+            (State::Missing, detail, error.hints().first().cloned())
+        }
+    };
+    Finding { area: Area::Builds, what: "interpreters".to_owned(), state, detail, mend }
+}
+
+/// Programs that some builds need.
+fn tools(ambient: &Ambient) -> Vec<Finding> {
+    let tools = [
         ("C compiler", "cc", "apt install gcc python3-dev"),
         ("C++ compiler", "c++", "apt install g++"),
         ("Rust", "cargo", "see rustup.rs"),
         ("git", "git", "apt install git"),
     ];
-    findings.extend(compilers.map(|(what, name, mend)| {
+    let found = tools.map(|(what, name, mend)| {
         let mend = if mend.starts_with("apt") { format!("Debian: {mend}") } else { mend.to_owned() };
         on_path(ambient, (Area::Builds, State::Optional), (what, name, mend))
-    }));
-    Ok(findings)
+    });
+    found.into()
 }
 
 fn containers(ambient: &Ambient) -> Vec<Finding> {
@@ -125,16 +129,14 @@ fn containers(ambient: &Ambient) -> Vec<Finding> {
 
 /// Whether limits can be set.
 fn control_groups() -> Finding {
-    let is_there = |path: &str| Path::new(path).exists();
-    let (detail, state) = if is_there("/sys/fs/cgroup/cgroup.controllers") {
-        ("version 2; limits need a delegated group", State::Ready)
-    } else if is_there("/sys/fs/cgroup/memory") {
-        ("version 1; limits need root", State::Ready)
-    } else {
-        ("none mounted: --memory, --cpus and --pids-limit are refused", State::Optional)
+    let (state, detail, mend) = match can_limit() {
+        Ok(()) => (State::Ready, "--memory, --cpus and --pids-limit are enforced".to_owned(), None),
+        Err(error) => {
+            let detail = format!("--memory, --cpus and --pids-limit are refused: {error}");
+            (State::Optional, detail, error.hint().map(str::to_owned))
+        }
     };
-    let what = "control groups".to_owned();
-    Finding { area: Area::Containers, what, state, detail: detail.to_owned(), mend: None }
+    Finding { area: Area::Containers, what: "control groups".to_owned(), state, detail, mend }
 }
 
 /// Programs beside hwb.

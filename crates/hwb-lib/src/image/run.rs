@@ -8,8 +8,8 @@ use std::path::Path;
 use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
-    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LostOwners, MissingCwd, Place,
-    ProcessLimit, Root, RootAccess, Streams,
+    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LimitsError, LostOwners,
+    MissingCwd, Place, ProcessLimit, Root, RootAccess, Streams,
 };
 use hwb_sandbox::signals::Relay;
 use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
@@ -238,7 +238,10 @@ impl Run<'_> {
             Err(SandboxError::Spawn { program, source }) => {
                 return Ok(Ended { end: not_started(program, source), made: Vec::new() });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let hint = limits_hint(&error);
+                return Err(hint.into_iter().fold(error.into(), Error::hint));
+            }
         };
         let (stdin, stdout) = (io::stdin(), io::stdout());
         let console = Console { input: Some(stdin.as_fd()), output: stdout.as_fd() };
@@ -367,6 +370,12 @@ impl Run<'_> {
 
 fn stream_fault(source: io::Error) -> Error {
     Error::new(ErrorKind::Machine, ImageFault::Streams(source))
+}
+
+/// What helps where limits cannot be set.
+fn limits_hint(error: &SandboxError) -> Option<&'static str> {
+    let SandboxError::Unsupported { source: Some(source), .. } = error else { return None };
+    source.get_ref()?.downcast_ref::<LimitsError>()?.hint()
 }
 
 fn not_started(program: String, source: io::Error) -> RunEnd {

@@ -157,6 +157,43 @@ fn position(controller: &str, groups: &str, mounts: &str) -> Option<Position> {
     Some(Position { version, top: top.into(), own: Path::new(top).join(below) })
 }
 
+/// Why there is no control group for limits.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    /// No hierarchy has the controller.
+    #[error("there is no control group with `{0}` here")]
+    Missing(&'static str),
+    /// Whoever administers the groups keeps the controllers.
+    #[error("hwb stands below no control group in which it may limit {0}")]
+    Kept(String),
+    /// A group cannot be made, or not be set.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl LimitsError {
+    /// What would help.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Kept(_) => Some("`systemd-run --user --scope -p Delegate=yes` starts a shell that does"),
+            Self::Missing(_) | Self::Io(_) => None,
+        }
+    }
+}
+
+/// Finds out whether limits can be set here: makes a control group with all of them, and removes it.
+///
+/// # Errors
+///
+/// Why they cannot.
+pub fn can_limit() -> Result<(), LimitsError> {
+    let limits = Limits { memory: Some(1 << 30), cpu_thousandths: Some(1000), pids: Some(1000) };
+    let group = Group::make(&limits)?;
+    // Whoever starts a container needs to enter them too.
+    group.entrances()?;
+    Ok(())
+}
+
 /// The control groups of a container, one in each hierarchy that limits it; removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -165,7 +202,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Makes them; nothing is made where there is nothing to limit.
-    pub(super) fn make(limits: &Limits) -> io::Result<Self> {
+    pub(super) fn make(limits: &Limits) -> Result<Self, LimitsError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut group = Self { directories: Vec::new() };
         let demands = demands(limits);
@@ -242,12 +279,11 @@ fn by_position<'a>(
     demands: &'a [Demand],
     groups: &str,
     mounts: &str,
-) -> io::Result<Vec<(Position, Vec<&'a Demand>)>> {
+) -> Result<Vec<(Position, Vec<&'a Demand>)>, LimitsError> {
     let mut places: Vec<(Position, Vec<&Demand>)> = Vec::new();
     for demand in demands {
         let controller = demand.controller;
-        let missing = || io::Error::other(format!("there is no control group with `{controller}` here"));
-        let position = position(controller, groups, mounts).ok_or_else(missing)?;
+        let position = position(controller, groups, mounts).ok_or(LimitsError::Missing(controller))?;
         match places.iter_mut().find(|(known, _)| *known == position) {
             Some((_, there)) => there.push(demand),
             None => places.push((position, vec![demand])),
@@ -257,20 +293,15 @@ fn by_position<'a>(
 }
 
 /// The group in which one is made that meets `demands`; its controllers work there afterwards.
-fn parent(position: &Position, demands: &[&Demand]) -> io::Result<PathBuf> {
+fn parent(position: &Position, demands: &[&Demand]) -> Result<PathBuf, LimitsError> {
     if position.version == Version::First {
         return Ok(position.own.clone());
     }
     let outwards = position.own.ancestors().take_while(|group| group.starts_with(&position.top));
     let levels: Vec<_> = outwards.filter_map(Level::read).collect();
     let wanted: Vec<_> = demands.iter().map(|demand| demand.controller).collect();
-    let Some((level, disabled)) = choose(&levels, &wanted) else {
-        return Err(io::Error::other(format!(
-            "hwb stands below no control group in which it may limit {}; \
-             `systemd-run --user --scope -p Delegate=yes` starts a shell that does",
-            wanted.join(", ")
-        )));
-    };
+    let kept = || LimitsError::Kept(wanted.join(", "));
+    let (level, disabled) = choose(&levels, &wanted).ok_or_else(kept)?;
     for controller in disabled {
         write(&level.directory.join(ENABLED), &format!("+{controller}"))?;
     }

@@ -30,6 +30,7 @@ pub(crate) mod wire;
 
 pub use self::attend::Console;
 pub use self::capability::{Capabilities, Capability, ParseCapabilityError};
+pub use self::group::{LimitsError, can_limit};
 pub use self::holder::{Holder, WorkProcess};
 pub use self::ids::{IdRange, Ids, IdsAnswer, IdsError, Person, available, candidates};
 pub use self::network::{

@@ -159,7 +159,7 @@ impl ContainerSession {
         let (entrances, group) = group.map_err(|source| SandboxError::Unsupported {
             sandbox: NAME,
             demand: Guarantee::Limits.demand(),
-            source: Some(source),
+            source: Some(io::Error::other(source)),
         })?;
         let order = Order::Command(Box::new(self.order(command, ends.order)));
         let network = self.network.iter().map(|network| network.namespace());

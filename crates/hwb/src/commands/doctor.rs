@@ -17,7 +17,7 @@ const DIM: Style = Style::new().dimmed();
 
 /// Shows what this machine can do.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Error> {
-    let findings = doctor::examine(&context.general_settings()?, &context.ambient)?;
+    let findings = doctor::examine(&context.general_settings()?, &context.ambient);
     match context.output() {
         Output::Json => render::print_json(&findings),
         Output::Text => render::print(&blocks(&findings)),
