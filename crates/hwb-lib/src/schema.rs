@@ -62,7 +62,7 @@ impl From<&Error> for ErrorDocument {
 /// The name of a document, and how its schema is made.
 type Document = (&'static str, fn() -> Schema);
 
-const DOCUMENTS: [Document; 27] = [
+const DOCUMENTS: [Document; 28] = [
     ("audit", || schema_for!(Vec<AuditOutcome>)),
     ("build", || schema_for!(BuildReport)),
     ("cache-clean", || schema_for!(Removed)),
@@ -84,6 +84,7 @@ const DOCUMENTS: [Document; 27] = [
     ("image-push", || schema_for!(Vec<PushReport>)),
     ("image-rm", || schema_for!(Vec<String>)),
     ("image-runs", || schema_for!(Vec<RunReport>)),
+    ("image-tag", || schema_for!(Vec<ImageReport>)),
     ("inspect", || schema_for!(InspectReport)),
     ("plan", || schema_for!(PlanReport)),
     ("policies", || schema_for!(Vec<PolicyEntry>)),
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_document_has_a_schema() {
+    fn every_schema_has_a_title() {
         assert!(names().is_sorted());
         for name in names() {
             let schema = serde_json::to_value(schema(name).unwrap()).unwrap();

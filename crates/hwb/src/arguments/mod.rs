@@ -346,4 +346,36 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    /// Commands whose document is not called as they are; `None` for those that print none.
+    const OTHERWISE: [(&str, Option<&str>); 6] = [
+        ("cache-prune", Some("cache-clean")),
+        ("completions", None),
+        ("config-show", Some("config")),
+        ("image-run", None),
+        ("python-list", Some("python")),
+        ("schema", None),
+    ];
+    /// Documents of no command: of all, of `build --dry-run` and of `image ls --runs`.
+    const FURTHER: [&str; 3] = ["error", "plan", "image-runs"];
+
+    fn leaves(command: &clap::Command, name: &str) -> Vec<String> {
+        let below = command.get_subcommands();
+        let below =
+            below.flat_map(|sub| leaves(sub, format!("{name}-{}", sub.get_name()).trim_start_matches('-')));
+        if command.has_subcommands() { below.collect() } else { vec![name.to_owned()] }
+    }
+
+    #[test]
+    fn every_document_has_a_schema() {
+        let document = |command: String| match OTHERWISE.iter().find(|(name, _)| *name == command) {
+            Some((_, document)) => document.map(str::to_owned),
+            None => Some(command),
+        };
+        let commands = leaves(&Cli::command(), "").into_iter().filter_map(document);
+        let mut documents: Vec<String> = commands.chain(FURTHER.map(str::to_owned)).collect();
+        documents.sort();
+        documents.dedup();
+        assert_eq!(documents, hwb_lib::schema::names());
+    }
 }
