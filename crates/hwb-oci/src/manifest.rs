@@ -9,7 +9,7 @@ use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::error::ParseError;
 use crate::json;
-use crate::media::{Dialect, LayerCompression, MediaType};
+use crate::media::{Dialect, MediaType};
 
 /// What a reference leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,14 +212,6 @@ impl Manifest {
             layers: Some(self.layers.clone()),
             manifests: None,
             annotations: self.annotations.clone(),
-        })
-    }
-
-    /// Each layer with how it is compressed, lowest first.
-    pub fn compressions(&self) -> impl Iterator<Item = (&Descriptor, LayerCompression)> {
-        self.layers.iter().filter_map(|layer| match layer.media_type {
-            MediaType::Layer(_, compression) => Some((layer, compression)),
-            _ => None,
         })
     }
 

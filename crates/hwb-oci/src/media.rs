@@ -77,6 +77,14 @@ impl MediaType {
         }
     }
 
+    /// How a layer of this type is compressed; `None` for what is not said to be a layer.
+    pub const fn compression(&self) -> Option<LayerCompression> {
+        match self {
+            Self::Layer(_, compression) => Some(*compression),
+            _ => None,
+        }
+    }
+
     /// The names of everything that a reference may lead to: what a client accepts.
     pub fn accepted_manifests() -> impl Iterator<Item = &'static str> {
         NAMES

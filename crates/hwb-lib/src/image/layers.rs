@@ -3,18 +3,23 @@
 use std::io::{self, Read, Write};
 
 use hwb_ident::Digest;
-use hwb_oci::MediaType;
+use hwb_oci::LayerCompression;
 use hwb_oci::layer::{Expected, LayerReader};
 use hwb_sandbox::Cancel;
 use hwb_snapshot::snapshots::AnyError;
 use hwb_store::Store;
 
-use super::ImageFault;
 use super::catalogue::Image;
+use super::choice::lacking;
 use crate::world;
 
 /// No layer unpacks to more.
 const MOST: u64 = 1 << 40;
+
+/// What a layer is to be that unpacks to `diff_id`; its packed bytes are checked by whoever has them.
+pub(super) const fn expected(compression: Option<LayerCompression>, diff_id: Digest) -> Expected {
+    Expected { compression, digest: None, diff_id: Some(diff_id), most: MOST }
+}
 
 /// Opens the layer of an image that unpacks to `diff_id`; its blob is read through before. `cancel` ends the reading.
 pub(super) fn open_layer(
@@ -26,16 +31,10 @@ pub(super) fn open_layer(
     world::check(cancel)?;
     let place = image.config.rootfs.diff_ids.iter().position(|known| known == diff_id);
     let layer = place.and_then(|place| image.manifest.layers.get(place));
-    let absent = || ImageFault::LayerGone(image.name.to_string());
-    let layer = layer.ok_or_else(absent)?;
-    let file = store.open_blob(&layer.digest)?.ok_or_else(absent)?;
-    let compression = match layer.media_type {
-        MediaType::Layer(_, compression) => Some(compression),
-        _ => None,
-    };
-    let expected = Expected { compression, digest: None, diff_id: Some(*diff_id), most: MOST };
+    let layer = layer.ok_or_else(|| lacking(&image.name, *diff_id))?;
+    let file = store.open_blob(&layer.digest)?.ok_or_else(|| lacking(&image.name, layer.digest))?;
     let file: Box<dyn Read> = Box::new(Stoppable { stream: file, cancel: cancel.clone() });
-    Ok(LayerReader::new(file, expected)?)
+    Ok(LayerReader::new(file, expected(layer.media_type.compression(), *diff_id))?)
 }
 
 /// Goes on until the user asks to stop.

@@ -133,6 +133,8 @@ fn a_layout_takes_further_images() {
     export("app:1", "layout").success();
     let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+    let imported = crate::context().command(["image", "import"]).arg(&layout).run().success();
+    assert_eq!(imported.stderr.matches("  layer ").count(), 2, "of two images with the same two: {imported}");
     for (selection, expect) in [
         (":1", vec!["docker.io/library/app:1"]),
         (":2", vec!["registry.example/app:2"]),
@@ -260,6 +262,8 @@ fn what_docker_saved_is_imported() {
     docker.io/library/app:1@sha256:[DIGEST]
     registry.example/app:2@sha256:[DIGEST]
     ");
+    let said = context.run(["image", "import", "saved.tar"]).success().stderr;
+    assert_eq!(said.matches("  layer ").count(), 1, "the same layer is not packed twice: {said}");
     let details =
         context.run(["image", "inspect", "--json", "app:1", "--platform", "linux/arm64"]).success().json();
     let config =

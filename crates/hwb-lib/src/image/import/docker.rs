@@ -51,8 +51,13 @@ impl Importer<'_> {
         self.check_platform(platform)?;
         let mut layers = Vec::new();
         for (path, diff_id) in image.layers.iter().zip(&config.rootfs.diff_ids) {
-            let input = archive.layer(path).map_err(|error| self.failed(error))?;
-            layers.push(self.keep_or_pack(*diff_id, input)?);
+            layers.push(match self.known(diff_id) {
+                Some(layer) => layer,
+                None => {
+                    let input = archive.layer(path).map_err(|error| self.failed(error))?;
+                    self.keep_or_pack(*diff_id, input)?
+                }
+            });
         }
         self.manifest(&config_bytes, layers)
     }

@@ -5,30 +5,24 @@ use std::io::{self, Read, Write};
 use hwb_archive::Codec;
 use hwb_ident::{Digest, Hasher};
 use hwb_oci::blob::Checked;
-use hwb_oci::layer::{Expected, LayerBlob, LayerError, LayerReader, LayerWriter};
+use hwb_oci::layer::{LayerBlob, LayerError, LayerReader, LayerWriter};
 use hwb_oci::{Descriptor, Dialect, LayerCompression, MediaType};
 
 use super::{ImportFault, Importer};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-
-/// The most that a layer may unpack to: nothing is kept of it, and no real one is larger.
-const LARGEST: u64 = 1 << 40;
+use crate::image::layers::expected;
 
 impl Importer<'_> {
     /// Keeps a layer as it is, if it is what its descriptor and the config of its image say.
     pub(super) fn keep(&self, layer: &Descriptor, diff_id: Digest, input: impl Read) -> Result<(), Error> {
-        let compression = match layer.media_type {
-            MediaType::Layer(_, compression) => Some(compression),
-            _ => None,
-        };
-        let expected = Expected { compression, digest: None, diff_id: Some(diff_id), most: LARGEST };
+        let expected = expected(layer.media_type.compression(), diff_id);
         let mut blob = self.store.begin_blob()?;
         let input = Tee { input: Checked::new(input, layer), output: &mut blob };
         let checked = LayerReader::new(input, expected).and_then(LayerReader::finish);
         checked.map_err(|source| self.spoilt(layer.digest, source))?;
         blob.keep(&layer.digest)?;
-        self.tell(layer);
+        self.kept_now(layer, diff_id);
         Ok(())
     }
 
@@ -41,18 +35,20 @@ impl Importer<'_> {
         let compression = LayerCompression::detect(&head);
         let input = io::Cursor::new(head).chain(input);
         if compression == LayerCompression::None {
-            return Ok(self.pack(input, Some(diff_id))?.descriptor(Dialect::Oci));
+            let layer = self.pack(input, Some(diff_id))?.descriptor(Dialect::Oci);
+            self.kept_now(&layer, diff_id);
+            return Ok(layer);
         }
         let mut blob = Measured { output: self.store.begin_blob()?, hasher: Hasher::new(), size: 0 };
-        let expected =
-            Expected { compression: Some(compression), digest: None, diff_id: Some(diff_id), most: LARGEST };
         let input = Tee { input, output: &mut blob };
-        LayerReader::new(input, expected).and_then(LayerReader::finish).map_err(spoilt)?;
+        LayerReader::new(input, expected(Some(compression), diff_id))
+            .and_then(LayerReader::finish)
+            .map_err(spoilt)?;
         let Measured { output, hasher, size } = blob;
         let digest = hasher.finish();
         output.keep(&digest)?;
         let layer = Descriptor::new(MediaType::Layer(Dialect::Oci, compression), digest, size);
-        self.tell(&layer);
+        self.kept_now(&layer, diff_id);
         Ok(layer)
     }
 
@@ -71,11 +67,17 @@ impl Importer<'_> {
             _ => {}
         }
         output.keep(&blob.digest)?;
-        self.tell(&blob.descriptor(Dialect::Oci));
         Ok(blob)
     }
 
-    fn tell(&self, layer: &Descriptor) {
+    /// The layer that was kept and unpacks to `diff_id`.
+    pub(super) fn known(&self, diff_id: &Digest) -> Option<Descriptor> {
+        self.kept.borrow().get(diff_id).cloned()
+    }
+
+    /// Remembers a layer, and tells of it.
+    pub(super) fn kept_now(&self, layer: &Descriptor, diff_id: Digest) {
+        self.kept.borrow_mut().insert(diff_id, layer.clone());
         let what = format!("layer {}", layer.digest.short());
         (self.events)(Event::Fetched { what, bytes: layer.size });
     }

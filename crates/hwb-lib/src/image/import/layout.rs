@@ -90,6 +90,9 @@ impl Importer<'_> {
         self.check_platform(platform)?;
         self.store.put_blob(&mut bytes.as_slice())?;
         for (layer, diff_id) in layers.iter().zip(&config.rootfs.diff_ids) {
+            if self.known(diff_id).is_some_and(|known| known.digest == layer.digest) {
+                continue;
+            }
             let unread = |source| self.spoilt(layer.digest, LayerError::Read(source));
             let input = Blobs::open(layout, layer).map_err(unread)?;
             self.keep(layer, *diff_id, input)?;

@@ -10,6 +10,8 @@ mod layout;
 mod root;
 mod source;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use hwb_ident::{Digest, ImagePlatform, ImageReference};
@@ -108,6 +110,7 @@ pub fn import(
         name,
         platforms: &request.platforms,
         platform,
+        kept: RefCell::default(),
         events,
     };
     let images = match material {
@@ -143,6 +146,8 @@ struct Importer<'a> {
     platforms: &'a Platforms,
     /// The platform that is asked for.
     platform: Option<ImagePlatform>,
+    /// The layers that are in the store by now, by what they unpack to: several images may be made on one base.
+    kept: RefCell<BTreeMap<Digest, Descriptor>>,
     events: EventSink<'a>,
 }
 

@@ -33,12 +33,14 @@ impl Importer<'_> {
             |source| Error::new(ErrorKind::Source, ImportFault::Read { from: self.from.clone(), source });
         archive.rewind().map_err(unread)?;
         let blob = self.pack(BufReader::new(archive), None)?;
+        let layer = blob.descriptor(Dialect::Oci);
+        self.kept_now(&layer, blob.diff_id);
         let created = steps.epoch.unwrap_or(newest);
         let mut config = ImageConfig::new(&self.preferred(), created);
         config.config.apply(&steps.changes);
         let history = History { comment: steps.message, ..History::new(created, "hwb image import") };
         config.append_layer(blob.diff_id, history);
-        let manifest = self.manifest(&config.to_bytes(), vec![blob.descriptor(Dialect::Oci)])?;
+        let manifest = self.manifest(&config.to_bytes(), vec![layer])?;
         self.publish(&names, manifest.digest, &manifest)
     }
 
