@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hwb_ident::ImageReference;
+use hwb_ident::{Digest, ImageReference};
 use hwb_oci::{Descriptor, Dialect, Index};
 use hwb_store::Store;
 
@@ -56,14 +56,14 @@ impl Chosen {
         let blobs = self.images.iter().flat_map(|image| &image.manifest.layers);
         match blobs.into_iter().find(|blob| !store.has_blob(&blob.digest)) {
             None => Ok(()),
-            Some(blob) => Err(lacking(&self.name, blob)),
+            Some(blob) => Err(lacking(&self.name, blob.digest)),
         }
     }
 }
 
 /// A blob went missing, or was spoilt and thrown away.
-pub(super) fn lacking(name: &ImageReference, blob: &Descriptor) -> Error {
-    let fault = ImageFault::Lacking { name: name.familiar(), digest: blob.digest };
+pub(super) fn lacking(name: &ImageReference, digest: Digest) -> Error {
+    let fault = ImageFault::Lacking { name: name.familiar(), digest };
     Error::new(ErrorKind::Source, fault).hint("`hwb image pull` gets it again, if a registry has it")
 }
 

@@ -11,7 +11,7 @@ use hwb_snapshot::snapshots::AnyError;
 use hwb_snapshot::unpack::Limits;
 use hwb_snapshot::work::{Elsewhere, Pipes, serve};
 use hwb_snapshot::{
-    Chain, Diff, Diffed, Form, Here, Marks, Owners, Snapshots, Unpack, Unpacked, Worker, diff,
+    Chain, ChainError, Diff, Diffed, Form, Here, Marks, Owners, Snapshots, Unpack, Unpacked, Worker, diff,
 };
 use hwb_store::Store;
 use hwb_store::store::{Reach, Usage};
@@ -75,7 +75,9 @@ impl Engine {
         // What was interrupted failed for no other reason.
         world::check(cancel)?;
         chain.map_err(|source| {
-            Error::new(ErrorKind::Source, ImageFault::Layers { name: image.name.to_string(), source })
+            let hints = hints(&source);
+            let fault = ImageFault::Layers { name: image.name.to_string(), source };
+            hints.into_iter().fold(Error::new(ErrorKind::Source, fault), Error::hint)
         })
     }
 
@@ -83,6 +85,15 @@ impl Engine {
     pub(super) const fn worker(&self) -> Files<'_> {
         Files(self)
     }
+}
+
+/// What helps where a layer could not be opened.
+fn hints(error: &ChainError) -> Vec<String> {
+    let opening = match error {
+        ChainError::Open { source, .. } => source.downcast_ref::<Error>(),
+        _ => None,
+    };
+    opening.map_or_else(Vec::new, |error| error.hints().to_vec())
 }
 
 /// What is said where there is nobody but root.

@@ -89,8 +89,6 @@ enum ImageFault {
     NoIds,
     #[error("this machine makes no containers")]
     Ids(#[source] IdsError),
-    #[error("a layer of {0} is not in the store any more: pull it again")]
-    LayerGone(String),
     #[error("the layers of {name} cannot be unpacked")]
     Layers { name: String, source: ChainError },
     #[error("failed to remove what was written to {}", path.display())]

@@ -172,8 +172,9 @@ impl Pusher<'_> {
 
     fn manifest(&self, name: &ImageReference, descriptor: &Descriptor) -> Result<Digest, Error> {
         let catalogue = Catalogue { store: self.store };
-        let bytes =
-            catalogue.document(descriptor.digest)?.ok_or_else(|| lacking(&self.chosen.name, descriptor))?;
+        let bytes = catalogue
+            .document(descriptor.digest)?
+            .ok_or_else(|| lacking(&self.chosen.name, descriptor.digest))?;
         self.registry.push_manifest(name, &descriptor.media_type, &bytes).map_err(registry::failed)
     }
 }

@@ -117,15 +117,19 @@ impl Draft {
             // What they hold was put in their place when they were read.
             Entry::ConstraintFiles(_) => Vec::new(),
             Entry::Hashes(way) => put((way == Hashes::Required).into(), &mut index.hashes, way),
-            Entry::Env(variables) => return add_variables(&mut build.env, variables),
+            Entry::Env(variables) => {
+                return add_named(&mut build.env, variables, |name, value| variable(name, value));
+            }
             Entry::Network(way) => put(word(&NETWORKS, way), &mut build.network, Some(way)),
             Entry::Isolation(way) => put(word(&ISOLATIONS, way), &mut build.isolation, Some(way)),
             Entry::Repair(way) => put(word(&REPAIRS, way), &mut build.repair, Some(way)),
             Entry::Timeout(limit) => put(limit.as_secs().into(), &mut build.timeout, Some(limit)),
-            Entry::Mirrors(more) => return add_named(&mut registries.mirrors, more, text),
+            Entry::Mirrors(more) => {
+                return add_named(&mut registries.mirrors, more, |_, location| text(location));
+            }
             Entry::InsecureRegistries(hosts) => append(&mut registries.insecure, hosts, text),
             Entry::RegistryCertificates(more) => {
-                return add_named(&mut registries.certificates, more, |path| text(&path.display()));
+                return add_named(&mut registries.certificates, more, |_, path| text(&path.display()));
             }
             Entry::UploadChunk(size) => put(size.into(), &mut registries.upload_chunk, Some(size)),
         };
@@ -138,32 +142,16 @@ fn put<T>(shown: Value, slot: &mut T, value: T) -> Vec<Value> {
     vec![shown]
 }
 
-/// Adds the variables that no stronger place has set.
-fn add_variables(
-    env: &mut BTreeMap<String, String>,
-    variables: BTreeMap<String, String>,
-) -> Vec<(String, Value)> {
-    let mut shown = Vec::new();
-    for (name, value) in variables {
-        if let btree_map::Entry::Vacant(slot) = env.entry(name.clone()) {
-            let is_secret = SECRET.iter().any(|part| name.to_ascii_uppercase().contains(part));
-            shown.push((format!(".{name}"), if is_secret { text("****") } else { redacted(&value) }));
-            slot.insert(value);
-        }
-    }
-    shown
-}
-
 /// Adds what no stronger place has said something of.
 fn add_named<T>(
     known: &mut BTreeMap<String, T>,
     more: BTreeMap<String, T>,
-    show: impl Fn(&T) -> Value,
+    show: impl Fn(&str, &T) -> Value,
 ) -> Vec<(String, Value)> {
     let mut shown = Vec::new();
     for (name, value) in more {
         if let btree_map::Entry::Vacant(slot) = known.entry(name.clone()) {
-            shown.push((format!(".{name}"), show(&value)));
+            shown.push((format!(".{name}"), show(&name, &value)));
             slot.insert(value);
         }
     }
@@ -180,6 +168,12 @@ fn append<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>, show: impl Fn(&T) -> Va
         }
     }
     shown
+}
+
+/// The value of a variable, unless its name says that it is a secret.
+fn variable(name: &str, value: &str) -> Value {
+    let is_secret = SECRET.iter().any(|part| name.to_ascii_uppercase().contains(part));
+    if is_secret { text("****") } else { redacted(value) }
 }
 
 fn text<T: ToString + ?Sized>(value: &T) -> Value {
