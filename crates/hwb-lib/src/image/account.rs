@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hwb_sandbox::container::User;
-use hwb_snapshot::Chain;
+use hwb_snapshot::{Chain, Marks, ReadFileError, read_file};
 
 /// Someone whom an image knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub(super) struct Account {
 }
 
 /// What is wrong with the name of a user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum AccountError {
+    #[error("failed to read the image's `{path}`")]
+    Read { path: &'static str, source: ReadFileError },
     #[error("the image has no user `{0}`")]
     User(String),
     #[error("the image has no group `{0}`")]
@@ -24,6 +26,9 @@ pub(super) enum AccountError {
     NoId(String),
 }
 
+/// No list is longer.
+const LONGEST: u64 = 4 << 20;
+
 /// What the kernel takes for "leave it as it is" where an id is set: root would stay root.
 const NO_ID: u32 = u32::MAX;
 
@@ -31,8 +36,8 @@ const NO_ID: u32 = u32::MAX;
 ///
 /// A number need not be in the list. Only the user's own groups come along, and none if a group is named, as Docker has
 /// it.
-pub(super) fn find(layers: &Chain, text: &str) -> Result<Account, AccountError> {
-    let (users, groups) = (read(layers, "passwd"), read(layers, "group"));
+pub(super) fn find(layers: &Chain, marks: Marks, text: &str) -> Result<Account, AccountError> {
+    let (users, groups) = (read(layers, marks, "/etc/passwd")?, read(layers, marks, "/etc/group")?);
     resolve(&users, &groups, text)
 }
 
@@ -89,27 +94,11 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect())
 }
 
-/// A list of the image; an empty one if it has none. No link is followed: it could lead out of the image.
-fn read(layers: &Chain, name: &str) -> String {
-    for layer in &layers.layers {
-        let folder = layer.tree().join("etc");
-        match fs_err::symlink_metadata(&folder) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => break,
-            Err(_) => continue,
-        }
-        match fs_err::symlink_metadata(folder.join(name)) {
-            Ok(metadata) if metadata.is_file() => return text(&folder.join(name)),
-            // Gone, as of this layer.
-            Ok(_) => break,
-            Err(_) => {}
-        }
-    }
-    String::new()
-}
-
-fn text(path: &Path) -> String {
-    fs_err::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+/// A list of the image; an empty one if it has none.
+fn read(layers: &Chain, marks: Marks, path: &'static str) -> Result<String, AccountError> {
+    let bytes = read_file(layers, marks, Path::new(path), LONGEST)
+        .map_err(|source| AccountError::Read { path, source })?;
+    Ok(bytes.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

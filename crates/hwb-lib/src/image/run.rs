@@ -16,7 +16,7 @@ use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, 
 use hwb_snapshot::{Chain, Snapshot, Worker as _};
 use hwb_store::{Scratch, Store};
 
-use super::account::{self, Account};
+use super::account::{self, Account, AccountError};
 use super::catalogue::{Catalogue, Image};
 use super::command::CommandChoices;
 use super::engine::{Engine, Reaching};
@@ -223,8 +223,14 @@ struct Run<'a> {
 impl Run<'_> {
     fn go(&self, changes: &Path) -> Result<Ended, Error> {
         let config = &self.image.config.config;
-        let account = account::find(self.layers, self.request.command.user(config))
-            .map_err(|source| self.fault(ErrorKind::Usage, |name| ImageFault::Account { name, source }))?;
+        let user = self.request.command.user(config);
+        let account = account::find(self.layers, self.engine.form.marks, user).map_err(|source| {
+            let kind = match source {
+                AccountError::Read { .. } => ErrorKind::Source,
+                _ => ErrorKind::Usage,
+            };
+            self.fault(kind, |name| ImageFault::Account { name, source })
+        })?;
         let command = self.command(config, &account)?;
         let container = Container::new(self.engine.holder.clone(), self.spec(changes));
         let session = SessionSpec { mounts: Vec::new(), network: self.request.container.network };

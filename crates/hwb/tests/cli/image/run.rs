@@ -130,6 +130,42 @@ fn exit_codes_are_those_that_docker_users_expect() {
     ");
 }
 
+/// What a process in the container would read, though it is read before there is one.
+#[test]
+fn users_are_those_of_the_uppermost_list() {
+    let registry = Registry::open();
+    let links = ["bin", "lib", "lib64", "sbin"];
+    let programs =
+        links.iter().fold(Tree::new(), |tree, link| tree.entry(link, Entry::Link(format!("usr/{link}"))));
+    let users = |name: &str| format!("root:x:0:0::/root:/bin/sh\n{name}:x:0:0::/home/{name}:/bin/sh\n");
+    let linked = Tree::new()
+        .file("opt/users", users("new"))
+        .file("etc/.wh..wh..opq", "")
+        .entry("etc/passwd", Entry::Link("../opt/users".to_owned()));
+    Image::new()
+        .layer(&programs.file("etc/passwd", users("old")))
+        .layer(&linked)
+        .push(&registry, "linked", "1");
+    let hidden = Tree::new().file("etc/.wh..wh..opq", "");
+    Image::new()
+        .layer(&Tree::new().file("etc/passwd", users("old")))
+        .layer(&hidden)
+        .push(&registry, "hidden", "1");
+    let context = super::context(&registry).filter(r"(?m)^warning: the container has one user: .*\n", "");
+    let run = |image: &str, user: &str| {
+        let (image, volume) = (name(&registry, image), ["image", "run", "-q", "-v", "/usr:/usr:ro"]);
+        context.run(volume.iter().chain(&["-u", user, &image, "/usr/bin/env", "sh", "-c", "echo $HOME"]))
+    };
+    assert_eq!(run("linked:1", "new").success().stdout, "/home/new\n");
+    assert_snapshot!(run("linked:1", "old"), @r"
+    exit: 125
+    --- stderr
+    error: cannot run a command of [REGISTRY]/linked:1
+      caused by: the image has no user `old`
+    ");
+    assert!(run("hidden:1", "old").exit(125).stderr.contains("has no user `old`"));
+}
+
 #[test]
 fn what_is_typed_reaches_the_container() {
     let place = Place::new();
