@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 
-use hwb_archive::zip::{Member, MemberKind, ZipError};
+use hwb_archive::zip::{Member, MemberKind, Source, ZipError};
 use hwb_ident::ArchivePath;
 use hwb_wheel::record::Row;
 use hwb_wheel::wheel_file::Root;
@@ -50,8 +50,12 @@ pub enum AuditError {
 /// # Errors
 ///
 /// If it cannot be opened, is for another system, or has native code that cannot be read.
-pub fn read_wheel(filename: &str, bytes: &[u8], threads: NonZero<usize>) -> Result<Code, AuditError> {
-    read_code(&Wheel::read(filename, bytes)?, threads)
+pub fn read_wheel<'a>(
+    filename: &str,
+    source: impl Into<Source<'a>>,
+    threads: NonZero<usize>,
+) -> Result<Code, AuditError> {
+    read_code(&Wheel::read(filename, source)?, threads)
 }
 
 /// Reads the native code of a wheel that is open.

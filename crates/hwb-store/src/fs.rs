@@ -42,6 +42,9 @@ pub enum FsError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else wrote to it.
+    #[error("`{}` has changed while it was read", _0.display())]
+    Changed(PathBuf),
     /// It cannot be written.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -122,9 +125,24 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
 ///
 /// If the file beside it cannot be written, or not be put in place.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let mut partial = Partial::beside(path)?;
+    let partial = Partial::beside(path)?;
     partial.fill(|mut file| file.write_all(bytes))?;
     partial.settle(path)
+}
+
+/// As [`write_atomic`], with what `write` writes to the file that it is given; if that fails, so does this.
+///
+/// # Errors
+///
+/// If the file cannot be made or not be put in place, or `write` fails; then what was at `path` is untouched.
+pub fn write_atomic_with<T, E: From<FsError>>(
+    path: &Path,
+    write: impl FnOnce(&File) -> Result<T, E>,
+) -> Result<T, E> {
+    let partial = Partial::beside(path)?;
+    let written = write(partial.lock().file())?;
+    partial.settle(path)?;
+    Ok(written)
 }
 
 /// Moves the complete file `from` to `to`, across file systems too, and does not return before it is on the disk.
@@ -140,7 +158,7 @@ pub fn publish(from: &Path, to: &Path) -> Result<(), FsError> {
     match std::fs::rename(from, to) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let mut partial = Partial::beside(to)?;
+            let partial = Partial::beside(to)?;
             partial.fill(|mut file| {
                 io::copy(&mut &source, &mut file)?;
                 file.set_permissions(source.metadata()?.permissions())?;
@@ -174,9 +192,13 @@ impl Partial {
         }
     }
 
+    fn lock(&self) -> &Lock {
+        self.0.as_ref().expect("a partial file holds its lock until it is settled")
+    }
+
     /// Writes its content.
-    fn fill(&mut self, write: impl FnOnce(&File) -> io::Result<()>) -> Result<(), FsError> {
-        let lock = self.0.as_ref().expect("a partial file holds its lock until it is settled");
+    fn fill(&self, write: impl FnOnce(&File) -> io::Result<()>) -> Result<(), FsError> {
+        let lock = self.lock();
         write(lock.file()).map_err(FsError::write(lock.path()))
     }
 
@@ -404,6 +426,12 @@ mod tests {
             assert_eq!(read(&path).unwrap(), content.as_bytes());
             assert_eq!(names(folder.path()), ["file"]);
         }
+        let fails = |mut file: &File| {
+            file.write_all(b"a part").unwrap();
+            Err(FsError::Changed(PathBuf::new()))
+        };
+        write_atomic_with::<(), FsError>(&path, fails).unwrap_err();
+        assert_eq!(read(&path).unwrap(), b"");
         std::fs::create_dir(folder.path().join("taken")).unwrap();
         write_atomic(&folder.path().join("taken"), b"").unwrap_err();
         write_atomic(&folder.path().join("absent/file"), b"").unwrap_err();

@@ -3,6 +3,7 @@
 //! In reading order:
 //!
 //! - [`fs`]: single operations that stay whole when the process dies.
+//! - [`input`]: a large file of a user, read piece by piece.
 //! - [`walk`]: a directory, listed in one order on every machine.
 //! - [`tree`]: what a tree of files is, as one digest.
 //! - [`snapshot`]: the files that a build starts from, taken out of a working tree.
@@ -16,6 +17,7 @@
 
 pub mod fs;
 pub mod git;
+pub mod input;
 pub mod mirror;
 pub mod sink;
 pub mod snapshot;
@@ -30,6 +32,7 @@ mod os;
 mod transfer;
 
 pub use self::fs::FsError;
+pub use self::input::InputFile;
 pub use self::map::{Mapped, map_file};
 pub use self::mirror::{Mirror, MirrorError};
 pub use self::sink::{DiskSink, SinkError};

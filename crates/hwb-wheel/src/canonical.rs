@@ -1,7 +1,9 @@
 //! The same wheel, with every byte of its archive determined by its contents.
 
+use std::io::Write;
+
 use hwb_archive::Executable;
-use hwb_archive::zip::{self, Level, Member, Method, Packed, Writer, ZipError};
+use hwb_archive::zip::{self, Level, Member, Method, Packed, Raw, Writer, ZipError};
 use hwb_ident::path::ParseArchivePathError;
 use hwb_ident::{ArchivePath, Digest, Timestamp};
 
@@ -36,8 +38,8 @@ pub struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// A file of a wheel as it is. Packed bytes are not touched where every installer reads them (stored, deflate);
-    /// others are packed anew.
+    /// A file of a wheel as it is. Packed bytes are not touched where every installer reads them (stored, deflate), and
+    /// stay where they are until they are written; others are packed anew.
     ///
     /// # Errors
     ///
@@ -48,11 +50,9 @@ impl<'a> Part<'a> {
                 method: member.method,
                 crc32: member.crc32,
                 size: member.size,
-                raw: wheel.archive().raw(member).into(),
+                raw: Raw::Kept(wheel.archive().raw(member)),
             },
-            Method::Bzip2 | Method::Zstd => {
-                Packed::deflate(&wheel.archive().read(member)?, Level::default()).into_owned()
-            }
+            Method::Bzip2 | Method::Zstd => Packed::deflate(&wheel.archive().read(member)?, Level::default()),
         };
         Ok(Self { path: member.path.clone(), executable: executable(member), digest, packed })
     }
@@ -69,26 +69,33 @@ pub fn canonical(wheel: &Wheel<'_>, time: Timestamp) -> Result<Vec<u8>, WriteErr
     let members = wheel.files().filter(|member| !wheel.is_record_or_signature(&member.path));
     let known = members.filter_map(|member| Some((member, facts.get(&member.path)?)));
     let parts = known.map(|(member, facts)| Part::kept(wheel, member, facts.digest));
-    assemble(&wheel.dist_info(), parts.collect::<Result<_, _>>()?, time)
+    let parts: Vec<Part<'_>> = parts.collect::<Result<_, _>>()?;
+    // Room for all of it at once: what grows by doubling takes twice as much at the end.
+    let packed =
+        parts.iter().map(|part| part.packed.raw.length() + 2 * part.path.as_str().len() as u64 + OVERHEAD);
+    let room = usize::try_from(packed.sum::<u64>()).unwrap_or(0);
+    assemble(&wheel.dist_info(), parts, time, Vec::with_capacity(room))
 }
 
 /// As much of an archive belongs to each member besides its bytes and its names, and a row of `RECORD`.
-const OVERHEAD: usize = 256;
+const OVERHEAD: u64 = 256;
 
-/// Writes a wheel: members by path, the `.dist-info` directory after all others and its `RECORD` last (PEP 427), one
+/// Writes a wheel to `out`, and gives that back: members by path, the `.dist-info` directory after all others and its `RECORD` last (PEP 427), one
 /// time, modes 0644 and 0755, no directories, `RECORD` with SHA-256 and LF.
 ///
 /// # Errors
 ///
-/// If a member cannot be written.
-pub fn assemble(dist_info: &str, mut parts: Vec<Part<'_>>, time: Timestamp) -> Result<Vec<u8>, WriteError> {
+/// If a member cannot be read or written.
+pub fn assemble<W: Write>(
+    dist_info: &str,
+    mut parts: Vec<Part<'_>>,
+    time: Timestamp,
+    out: W,
+) -> Result<W, WriteError> {
     let order = |part: &Part<'_>| (part.path.strip_prefix(dist_info).is_some(), part.path.clone());
     parts.sort_by_cached_key(order);
     let mut record = Record::default();
-    // Room for all of it at once: what grows by doubling takes twice as much at the end.
-    let packed: usize =
-        parts.iter().map(|part| part.packed.raw.len() + 2 * part.path.as_str().len() + OVERHEAD).sum();
-    let mut writer = Writer::new(Vec::with_capacity(packed), time);
+    let mut writer = Writer::new(out, time);
     for Part { path, executable, digest, packed } in parts {
         writer.raw(&path, executable, &packed)?;
         record.rows.push(Row { path, hash: Some(Hash::sha256(&digest)), size: Some(packed.size) });
@@ -158,7 +165,7 @@ mod tests {
         let raw = |bytes: &[u8]| {
             let wheel = Wheel::read(&forge.filename, bytes).unwrap();
             let member = wheel.files().find(|member| member.path.as_str() == "a/zeros.bin").unwrap();
-            wheel.archive().raw(member).to_vec()
+            wheel.archive().raw(member).bytes().unwrap().into_owned()
         };
         assert_eq!(raw(&before), raw(&after));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::sync::OnceLock;
 
-use hwb_archive::zip::{Archive, Member, MemberKind, ZipError};
+use hwb_archive::zip::{Archive, Member, MemberKind, Source, ZipError};
 use hwb_archive::{Executable, Limits};
 use hwb_ident::{ArchivePath, Digest, PackageName, Version, WheelFilename};
 
@@ -103,8 +103,8 @@ impl<'a> Wheel<'a> {
     /// # Errors
     ///
     /// If it is not named as a wheel, its archive is not sound, or one of its four metadata files cannot be read.
-    pub fn read(filename: &str, bytes: &'a [u8]) -> Result<Self, WheelError> {
-        Self::read_within(filename, bytes, &Limits::default())
+    pub fn read(filename: &str, source: impl Into<Source<'a>>) -> Result<Self, WheelError> {
+        Self::read_within(filename, source, &Limits::default())
     }
 
     /// Opens a wheel that may unpack to no more than `limits` say.
@@ -112,11 +112,15 @@ impl<'a> Wheel<'a> {
     /// # Errors
     ///
     /// As [`Wheel::read`].
-    pub fn read_within(filename: &str, bytes: &'a [u8], limits: &Limits) -> Result<Self, WheelError> {
+    pub fn read_within(
+        filename: &str,
+        source: impl Into<Source<'a>>,
+        limits: &Limits,
+    ) -> Result<Self, WheelError> {
         let parsed = WheelFilename::from_str(filename)
             .map_err(|error| WheelError::Filename { filename: filename.to_owned(), source: error.into() })?;
         let (filename_tags, filename_build) = filename_tags(filename)?;
-        let archive = Archive::parse(bytes, limits)?;
+        let archive = Archive::parse(source, limits)?;
         let dist_info = DistInfo::find(&archive)?;
         let read = |name: &str| {
             let path = dist_info.path(name);

@@ -3,6 +3,7 @@
 mod crc;
 mod parse;
 mod read;
+mod source;
 mod wire;
 mod write;
 
@@ -12,7 +13,8 @@ use hwb_ident::{ArchivePath, Timestamp};
 
 pub use self::parse::ZipError;
 pub use self::read::Archive;
-pub use self::write::{Level, Packed, WriteError, Writer};
+pub use self::source::{ReadAt, Source};
+pub use self::write::{Level, Packed, Raw, WriteError, Writer};
 
 /// How the contents of a member are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +60,7 @@ pub struct Member {
     /// When it was last changed; a DOS time is taken as UTC.
     pub modified: Option<Timestamp>,
     /// Where its packed bytes start.
-    data: usize,
+    data: u64,
 }
 
 impl Method {

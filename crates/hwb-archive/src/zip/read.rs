@@ -1,16 +1,17 @@
 //! Members and their contents.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 
 use crate::limits::Limits;
 use crate::zip::parse::{self, ZipError};
+use crate::zip::source::{Source, SourceReader};
 use crate::zip::{Member, Method};
 
 /// A zip archive whose structure has been found sound: the two headers of each member agree, no two share bytes,
 /// no byte belongs to nothing, no path is there twice or lies below a file or a link.
 #[derive(Debug)]
 pub struct Archive<'a> {
-    bytes: &'a [u8],
+    source: Source<'a>,
     members: Vec<Member>,
 }
 
@@ -20,8 +21,9 @@ impl<'a> Archive<'a> {
     /// # Errors
     ///
     /// The first fault that is found.
-    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, ZipError> {
-        Ok(Self { bytes, members: parse::members(bytes, limits)? })
+    pub fn parse(source: impl Into<Source<'a>>, limits: &Limits) -> Result<Self, ZipError> {
+        let source = source.into();
+        Ok(Self { source, members: parse::members(source, limits)? })
     }
 
     /// All members, in the order of the central directory.
@@ -30,9 +32,9 @@ impl<'a> Archive<'a> {
     }
 
     /// The packed bytes of one of this archive's members; none, of a member of another.
-    pub fn raw(&self, member: &Member) -> &'a [u8] {
-        let length = usize::try_from(member.compressed_size).unwrap_or(usize::MAX);
-        self.bytes.get(member.data..).and_then(|rest| rest.get(..length)).unwrap_or_default()
+    pub fn raw(&self, member: &Member) -> Source<'a> {
+        let end = member.data.saturating_add(member.compressed_size);
+        self.source.slice(member.data..end).unwrap_or(Source::Memory(&[]))
     }
 
     /// Unpacks the contents of a member.
@@ -53,6 +55,24 @@ impl<'a> Archive<'a> {
             unpacked.truncate(start + count);
             if count == 0 {
                 return Ok(unpacked);
+            }
+        }
+    }
+
+    /// Unpacks the contents of a member, and hands them to `take` piece by piece. They are right only if this is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::read`].
+    pub fn pieces(&self, member: &Member, mut take: impl FnMut(&[u8])) -> Result<(), ZipError> {
+        /// As much is in memory at once.
+        const PIECE: u64 = 1 << 16;
+        let mut piece = vec![0; usize::try_from(member.size.clamp(1, PIECE)).unwrap_or(1)];
+        let mut contents = self.contents(member)?;
+        loop {
+            match contents.fill(&mut piece)? {
+                0 => return Ok(()),
+                count => take(&piece[..count]),
             }
         }
     }
@@ -84,7 +104,7 @@ impl<'a> Archive<'a> {
     where
         'a: 'm,
     {
-        let raw = self.raw(member);
+        let raw = self.raw(member).open();
         let decoder = match member.method {
             Method::Stored => Decoder::Stored(raw),
             Method::Deflate => Decoder::Deflate(flate2::bufread::DeflateDecoder::new(raw)),
@@ -107,10 +127,10 @@ pub(crate) struct Contents<'a> {
 }
 
 enum Decoder<'a> {
-    Stored(&'a [u8]),
-    Deflate(flate2::bufread::DeflateDecoder<&'a [u8]>),
-    Bzip2(bzip2::bufread::BzDecoder<&'a [u8]>),
-    Zstd(Box<zstd::stream::read::Decoder<'a, &'a [u8]>>),
+    Stored(SourceReader<'a>),
+    Deflate(flate2::bufread::DeflateDecoder<SourceReader<'a>>),
+    Bzip2(bzip2::bufread::BzDecoder<SourceReader<'a>>),
+    Zstd(Box<zstd::stream::read::Decoder<'a, SourceReader<'a>>>),
 }
 
 impl Decoder<'_> {
@@ -124,13 +144,14 @@ impl Decoder<'_> {
     }
 
     /// Tells whether all packed bytes were used.
-    fn is_used_up(&self) -> bool {
-        match self {
-            Self::Stored(rest) => rest.is_empty(),
-            Self::Deflate(decoder) => decoder.get_ref().is_empty(),
-            Self::Bzip2(decoder) => decoder.get_ref().is_empty(),
-            Self::Zstd(decoder) => decoder.get_ref().is_empty(),
-        }
+    fn is_used_up(&mut self) -> io::Result<bool> {
+        let rest = match self {
+            Self::Stored(rest) => rest,
+            Self::Deflate(decoder) => decoder.get_mut(),
+            Self::Bzip2(decoder) => decoder.get_mut(),
+            Self::Zstd(decoder) => decoder.get_mut(),
+        };
+        Ok(rest.fill_buf()?.is_empty())
     }
 }
 
@@ -156,7 +177,7 @@ impl Contents<'_> {
             self.left -= count as u64;
             return Ok(count);
         }
-        if self.decoder.read(&mut [0]).map_err(fault)? > 0 || !self.decoder.is_used_up() {
+        if self.decoder.read(&mut [0]).map_err(fault)? > 0 || !self.decoder.is_used_up().map_err(fault)? {
             return Err(wrong_size());
         }
         let (expected, found) = (self.member.crc32, self.crc.sum());

@@ -47,9 +47,9 @@ pub(super) const END64: u32 = 0x0606_4b50;
 pub(super) const LOCATOR64: u32 = 0x0706_4b50;
 
 /// Length of an end record without its comment.
-pub(super) const END_LENGTH: usize = 22;
-pub(super) const END64_LENGTH: usize = 56;
-pub(super) const LOCATOR64_LENGTH: usize = 20;
+pub(super) const END_LENGTH: u64 = 22;
+pub(super) const END64_LENGTH: u64 = 56;
+pub(super) const LOCATOR64_LENGTH: u64 = 20;
 
 /// General purpose flags.
 pub(super) const FLAG_ENCRYPTED: u16 = 1;
@@ -111,6 +111,9 @@ impl<'a> Central<'a> {
     }
 }
 
+/// The length of a local header without its name and its extra fields.
+pub(super) const LOCAL_LENGTH: u64 = 30;
+
 /// A local header.
 #[derive(Debug)]
 pub(super) struct Local<'a> {
@@ -124,6 +127,12 @@ pub(super) struct Local<'a> {
 }
 
 impl<'a> Local<'a> {
+    /// How long the header at the front is; `None` if that cannot be seen.
+    pub(super) fn length(mut fields: Fields<'_>) -> Option<u64> {
+        let _before = fields.bytes(26)?;
+        Some(LOCAL_LENGTH + u64::from(fields.u16()?) + u64::from(fields.u16()?))
+    }
+
     /// Takes one header off the front; `None` if there is none, or not all of it.
     pub(super) fn take(fields: &mut Fields<'a>) -> Option<Self> {
         fields.signature(LOCAL)?;

@@ -1,12 +1,12 @@
 //! Writing a zip archive of which every byte follows from its members.
 
-use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, Write};
 
 use hwb_ident::{ArchivePath, Timestamp};
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::member::Executable;
+use crate::zip::source::Source;
 use crate::zip::{Method, crc, wire};
 
 /// Writes a canonical zip archive: files only, Unix modes 0644 and 0755, one time, no comment, no extra fields but
@@ -29,6 +29,9 @@ pub enum WriteError {
     /// The output does not take it.
     #[error("cannot write member `{0}`")]
     Write(ArchivePath, #[source] io::Error),
+    /// Its packed bytes are not to be had.
+    #[error("cannot read the packed bytes of member `{0}`")]
+    Read(ArchivePath, #[source] io::Error),
     /// A zip archive cannot hold a name as long as this.
     #[error("member `{0}` has a name that is too long for a zip archive")]
     Name(ArchivePath),
@@ -47,7 +50,33 @@ pub struct Packed<'a> {
     /// Bytes unpacked.
     pub size: u64,
     /// The packed bytes.
-    pub raw: Cow<'a, [u8]>,
+    pub raw: Raw<'a>,
+}
+
+/// The packed bytes of a member.
+#[derive(Debug, Clone)]
+pub enum Raw<'a> {
+    /// Packed here.
+    Own(Vec<u8>),
+    /// Where they have been all along; they are read when they are written.
+    Kept(Source<'a>),
+}
+
+impl Raw<'_> {
+    /// How many there are.
+    pub const fn length(&self) -> u64 {
+        match self {
+            Self::Own(bytes) => bytes.len() as u64,
+            Self::Kept(source) => source.length(),
+        }
+    }
+
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Own(bytes) => bytes.into(),
+            Self::Kept(source) => *source,
+        }
+    }
 }
 
 /// How hard deflate tries: 0 – 9, as in zlib.
@@ -70,9 +99,9 @@ impl Default for Level {
     }
 }
 
-impl<'a> Packed<'a> {
+impl Packed<'_> {
     /// Packs contents; what does not get smaller is stored.
-    pub fn deflate(contents: &'a [u8], level: Level) -> Self {
+    pub fn deflate(contents: &[u8], level: Level) -> Self {
         let (crc32, size) = (crc::of(contents), contents.len() as u64);
         let mut compressor = Compressor::new(level.0);
         let mut raw = vec![0; contents.len()];
@@ -80,17 +109,14 @@ impl<'a> Packed<'a> {
             Ok(length) if length < contents.len() => {
                 raw.truncate(length);
                 raw.shrink_to_fit();
-                Self { method: Method::Deflate, crc32, size, raw: Cow::Owned(raw) }
+                Self { method: Method::Deflate, crc32, size, raw: Raw::Own(raw) }
             }
             // What has no room in as many bytes does not get smaller.
-            Ok(_) | Err(_) => Self { method: Method::Stored, crc32, size, raw: Cow::Borrowed(contents) },
+            Ok(_) | Err(_) => {
+                raw.copy_from_slice(contents);
+                Self { method: Method::Stored, crc32, size, raw: Raw::Own(raw) }
+            }
         }
-    }
-
-    /// The same with bytes of its own.
-    pub fn into_owned(self) -> Packed<'static> {
-        let Self { method, crc32, size, raw } = self;
-        Packed { method, crc32, size, raw: Cow::Owned(raw.into_owned()) }
     }
 }
 
@@ -106,7 +132,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// If the output fails or the name is too long.
+    /// If its bytes cannot be read, the output fails or the name is too long.
     pub fn raw(
         &mut self,
         path: &ArchivePath,
@@ -116,8 +142,17 @@ impl<W: Write> Writer<W> {
         let local = self.headers(path, executable, packed)?;
         let write = |error| WriteError::Write(path.clone(), error);
         self.out.write_all(&local).map_err(write)?;
-        self.out.write_all(&packed.raw).map_err(write)?;
-        self.offset += (local.len() + packed.raw.len()) as u64;
+        let mut raw = packed.raw.source().open();
+        loop {
+            let piece = raw.fill_buf().map_err(|error| WriteError::Read(path.clone(), error))?;
+            if piece.is_empty() {
+                break;
+            }
+            self.out.write_all(piece).map_err(write)?;
+            let count = piece.len();
+            raw.consume(count);
+        }
+        self.offset += local.len() as u64 + packed.raw.length();
         self.entries += 1;
         Ok(())
     }
@@ -134,7 +169,7 @@ impl<W: Write> Writer<W> {
         contents: &[u8],
     ) -> Result<(), WriteError> {
         let (crc32, size) = (crc::of(contents), contents.len() as u64);
-        let raw = Cow::Borrowed(contents);
+        let raw = Raw::Kept(contents.into());
         self.raw(path, executable, &Packed { method: Method::Stored, crc32, size, raw })
     }
 
@@ -165,7 +200,7 @@ impl<W: Write> Writer<W> {
             let record = self.offset + size;
             let mut put = |bytes: &[u8]| end.extend_from_slice(bytes);
             put(&wire::END64.to_le_bytes());
-            put(&(wire::END64_LENGTH as u64 - 12).to_le_bytes());
+            put(&(wire::END64_LENGTH - 12).to_le_bytes());
             put(&MADE_BY_UNIX_45);
             put(&45_u16.to_le_bytes());
             put(&[0; 8]);
@@ -198,7 +233,7 @@ impl<W: Write> Writer<W> {
     ) -> Result<Vec<u8>, WriteError> {
         let name = path.as_str();
         let name_length = u16::try_from(name.len()).map_err(|_| WriteError::Name(path.clone()))?;
-        let compressed_size = packed.raw.len() as u64;
+        let compressed_size = packed.raw.length();
         let is_large = packed.size >= u64::from(u32::MAX) || compressed_size >= u64::from(u32::MAX);
         let mut extra = Vec::new();
         if is_large {

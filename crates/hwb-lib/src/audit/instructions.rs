@@ -2,29 +2,28 @@
 
 use std::path::Path;
 
-use hwb_archive::zip::MemberKind;
+use hwb_archive::zip::{MemberKind, Source};
 use hwb_repair::elf::{ElfError, Instructions, Isa, Question, Scan, scan};
 use hwb_repair::object::{HEAD, is_native};
 use hwb_wheel::Wheel;
 
-use super::{AuditError, Checked, NoteKind, NoteReport, Subject, read_failed};
+use super::{AuditError, Checked, NoteKind, NoteReport, Subject, open, read_failed};
 use crate::error::Error;
 
 /// Decodes the code of a wheel or a file that lies at `path`.
 pub(super) fn notes(subject: &Subject, path: &Path) -> Result<Checked<Vec<NoteReport>>, Error> {
-    let bytes = fs_err::read(path).map_err(read_failed(path))?;
     Ok(match subject {
-        Subject::Wheel(name) => {
-            of_wheel(name, &bytes).map_err(|source| AuditError::Wheel { path: path.to_owned(), source })
-        }
+        Subject::Wheel(name) => of_wheel(name, Source::of(&open(path)?))
+            .map_err(|source| AuditError::Wheel { path: path.to_owned(), source }),
         Subject::Elf(name) => {
+            let bytes = fs_err::read(path).map_err(read_failed(path))?;
             of_file(name, &bytes).map_err(|source| AuditError::Elf { path: path.to_owned(), source })
         }
     })
 }
 
-fn of_wheel(filename: &str, bytes: &[u8]) -> Result<Vec<NoteReport>, hwb_repair::AuditError> {
-    let wheel = Wheel::read(filename, bytes)?;
+fn of_wheel(filename: &str, source: Source<'_>) -> Result<Vec<NoteReport>, hwb_repair::AuditError> {
+    let wheel = Wheel::read(filename, source)?;
     let mut notes = Vec::new();
     let files = wheel.files().filter(|member| member.kind == MemberKind::File && member.size >= HEAD as u64);
     for member in files {

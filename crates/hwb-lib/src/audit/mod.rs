@@ -8,6 +8,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use hwb_archive::zip::Source;
 use hwb_repair::audit::PURE;
 use hwb_repair::elf::{ElfError, Isa};
 use hwb_repair::object::{HEAD, is_native};
@@ -15,7 +16,7 @@ use hwb_repair::{
     Architecture, Audit, Blocker, Code, Exceptions, Floor, Libc, Note, Object, Obstacle, Policy, PolicyAudit,
     Purelib, Sysroot, read_files, read_wheel,
 };
-use hwb_store::{Entry, EntryKind, FsError, walk_sorted};
+use hwb_store::{Entry, EntryKind, FsError, InputFile, walk_sorted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -203,6 +204,8 @@ enum AuditError {
     Wheel { path: PathBuf, source: hwb_repair::AuditError },
     #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Open(FsError),
     #[error("failed to list {}", path.display())]
     List { path: PathBuf, source: FsError },
     #[error("{} is a malformed ELF file", path.display())]
@@ -318,11 +321,15 @@ fn read_failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::new(ErrorKind::Source, AuditError::Read { path: path.to_owned(), source })
 }
 
+fn open(path: &Path) -> Result<InputFile, Error> {
+    InputFile::open(path).map_err(|source| Error::new(ErrorKind::Source, AuditError::Open(source)))
+}
+
 fn wheel(path: &Path) -> Result<Found, Error> {
-    let bytes = fs_err::read(path).map_err(read_failed(path))?;
+    let input = open(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let code = read_wheel(&name, &bytes, threads)
+    let code = read_wheel(&name, Source::of(&input), threads)
         .map_err(|source| AuditError::Wheel { path: path.to_owned(), source });
     Ok(Found { subject: Subject::Wheel(name.into_owned()), path: path.to_owned(), code })
 }

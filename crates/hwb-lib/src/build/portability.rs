@@ -44,6 +44,6 @@ pub(super) fn repair(ambient: &Ambient, wheel: Finished) -> Result<Finished, Err
     if wheel.code == Code::Absent {
         return Ok(wheel);
     }
-    let Made { report, bytes } = repair::repair_here(ambient, &wheel.file, &wheel.bytes)?;
-    Ok(Finished { file: report.file, digest: Digest::of(&bytes), bytes, ..wheel })
+    let Made { file, bytes } = repair::repair_here(ambient, &wheel.file, &wheel.bytes)?;
+    Ok(Finished { file, digest: Digest::of(&bytes), bytes, ..wheel })
 }

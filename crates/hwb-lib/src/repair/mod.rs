@@ -1,5 +1,6 @@
 //! `hwb repair`: wheels that bring along what they need.
 
+mod output;
 mod providers;
 mod report;
 
@@ -8,16 +9,17 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use globset::Glob;
-use hwb_archive::zip::Level;
-use hwb_ident::{Digest, Timestamp};
+use hwb_archive::zip::{Level, Source};
+use hwb_ident::Timestamp;
 use hwb_repair::repair::plan::SUFFIX;
 use hwb_repair::repair::write::{Repaired, write};
 use hwb_repair::repair::{Finish, Graft, Package, Plan, Platform, RepairError, Request, Supplies};
 pub use hwb_repair::repair::{Strip, Tags};
 use hwb_repair::{Code, Exceptions, Sysroot, read_code};
-use hwb_store::FsError;
+use hwb_store::{FsError, InputFile};
 use hwb_wheel::{Wheel, WheelError};
 
+use self::output::{NewWheel, OutputError};
 use self::providers::Providers;
 pub use self::report::{ChangeReport, GraftReport, RepairFailure, RepairOutcome, RepairReport};
 use crate::ambient::Ambient;
@@ -99,8 +101,10 @@ enum RepairFault {
     Open { path: PathBuf, source: WheelError },
     #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Input(FsError),
     #[error("failed to write {}", path.display())]
-    Write { path: PathBuf, source: FsError },
+    Write { path: PathBuf, source: OutputError },
     #[error("{} is not a wheel", _0.display())]
     NotAWheel(PathBuf),
     #[error("{} is no folder with a system in it", _0.display())]
@@ -147,14 +151,27 @@ pub(crate) fn repair_here(ambient: &Ambient, file: &str, bytes: &[u8]) -> Result
     // The build has chosen the time of its wheel.
     let workshop = Workshop { time: None, ..Workshop::new(ambient, &request)? };
     let hint = "`--repair never` builds it as it is, and `hwb audit -v` says what is in the way then";
-    workshop.make(Path::new(file), file, bytes).map_err(|refusal| refusal.error.hint(hint))
+    let refused = |refusal: Refusal| refusal.error.hint(hint);
+    let Done { report, wheel } = workshop.make(Path::new(file), file, bytes.into()).map_err(refused)?;
+    let failed = |source| {
+        let path = PathBuf::from(file);
+        Error::new(ErrorKind::Internal, RepairFault::Write { path, source })
+    };
+    Ok(Made { file: report.file, bytes: wheel.write(Vec::new()).map_err(failed)? })
 }
 
-/// A new wheel.
+/// A new wheel in memory.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) report: RepairReport,
+    pub(crate) file: String,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// What was done to a wheel, and is not written yet.
+#[derive(Debug)]
+struct Done<'a> {
+    report: RepairReport,
+    wheel: NewWheel<'a>,
 }
 
 impl<'a> Workshop<'a> {
@@ -233,17 +250,15 @@ impl Workshop<'_> {
     }
 
     fn published(&self, path: &Path, name: &str) -> Result<RepairReport, Refusal> {
-        let bytes = fs_err::read(path).map_err(|source| {
-            Error::new(ErrorKind::Source, RepairFault::Read { path: path.to_owned(), source })
-        })?;
-        let made = self.make(path, name, &bytes)?;
-        Ok(self.publish(made)?)
+        let input = open(path)?;
+        let done = self.make(path, name, Source::of(&input))?;
+        Ok(self.publish(done, &input)?)
     }
 
-    /// Makes the new wheel; no bytes, if it is only planned.
-    fn make(&self, path: &Path, name: &str, bytes: &[u8]) -> Result<Made, Refusal> {
+    /// Makes the new wheel, and audits it.
+    fn make<'w>(&self, path: &Path, name: &str, source: Source<'w>) -> Result<Done<'w>, Refusal> {
         let refused = |source| Refusal::new(path, source);
-        let wheel = Wheel::read(name, bytes).map_err(|source| {
+        let wheel = Wheel::read(name, source).map_err(|source| {
             Error::new(ErrorKind::Check, RepairFault::Open { path: path.to_owned(), source })
         })?;
         let mut exceptions = self.exceptions.clone();
@@ -255,22 +270,20 @@ impl Workshop<'_> {
         let plan = Plan::new(&wheel, &code, &sysroot, &request).map_err(refused)?;
         if self.request.execution == Execution::Planned {
             let report = RepairReport::new(name, &plan, &BTreeMap::new());
-            return Ok(Made { report, bytes: Vec::new() });
+            return Ok(Done { report, wheel: NewWheel::Planned });
         }
         let packages = self.packages(&plan);
-        let bytes = if plan.tag.is_some() {
+        let new = if plan.tag.is_some() {
             let repaired = self.write((&wheel, &code), &plan, &packages).map_err(refused)?;
             let mut exceptions = request.exceptions.fulfilled();
             // Where it lies is not to be seen in the wheel alone.
             sysroot.excluded(&self.exceptions).for_each(|name| exceptions.exclude(name));
             look_again(&plan, &repaired.code, &exceptions)?;
-            repaired.bytes
+            NewWheel::Repaired(repaired)
         } else {
-            bytes.to_vec()
+            NewWheel::Same(source)
         };
-        let mut report = RepairReport::new(name, &plan, &packages);
-        report.digest = Some(Digest::of(&bytes).to_string());
-        Ok(Made { report, bytes })
+        Ok(Done { report: RepairReport::new(name, &plan, &packages), wheel: new })
     }
 
     fn engine_request(&self, exceptions: Exceptions) -> Request {
@@ -302,12 +315,12 @@ impl Workshop<'_> {
         if sources.is_empty() { BTreeMap::new() } else { packages::owners(self.system.root(), &sources) }
     }
 
-    fn write(
+    fn write<'w>(
         &self,
-        (wheel, code): (&Wheel<'_>, &Code),
+        (wheel, code): (&Wheel<'w>, &Code),
         plan: &Plan,
         packages: &BTreeMap<String, Package>,
-    ) -> Result<Repaired, RepairError> {
+    ) -> Result<Repaired<'w>, RepairError> {
         let sources = plan.grafts.iter().map(|graft| graft.source.as_str());
         let places: BTreeMap<&str, PathBuf> =
             sources.filter_map(|source| Some((source, self.system.place(source)?))).collect();
@@ -318,19 +331,26 @@ impl Workshop<'_> {
         write(wheel, code, plan, Supplies { read: &read, packages }, &self.finish(wheel))
     }
 
-    fn publish(&self, made: Made) -> Result<RepairReport, Error> {
-        let Made { mut report, bytes } = made;
-        if self.request.execution == Execution::Planned {
+    fn publish(&self, done: Done<'_>, input: &InputFile) -> Result<RepairReport, Error> {
+        let Done { mut report, wheel } = done;
+        if matches!(wheel, NewWheel::Planned) {
             return Ok(report);
         }
         let path = self.request.out_dir.join(&report.file);
         let failed =
             |source| Error::new(ErrorKind::Machine, RepairFault::Write { path: path.clone(), source });
-        hwb_store::fs::create_directory(&self.request.out_dir).map_err(failed)?;
-        hwb_store::fs::write_atomic(&path, &bytes).map_err(failed)?;
+        let folder = &self.request.out_dir;
+        hwb_store::fs::create_directory(folder).map_err(|source| failed(source.into()))?;
+        let digest = wheel.publish(&path, || input.check_unchanged()).map_err(failed)?;
+        report.digest = Some(digest.to_string());
         report.path = Some(path);
         Ok(report)
     }
+}
+
+/// Opens a wheel, of which only what is looked at is read.
+fn open(path: &Path) -> Result<InputFile, Error> {
+    InputFile::open(path).map_err(|source| Error::new(ErrorKind::Source, RepairFault::Input(source)))
 }
 
 /// Audits what was made: it deserves its tag, or it is not written.

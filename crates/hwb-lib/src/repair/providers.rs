@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use hwb_archive::zip::Source;
 use hwb_ident::{PackageName, Requirement, WheelFilename};
 use hwb_repair::{Exceptions, Provider};
 use hwb_wheel::{Record, Wheel};
@@ -39,9 +40,9 @@ impl Providers {
     fn wheel(&mut self, path: &Path) -> Result<(), Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Ok(filename) = name.parse::<WheelFilename>() else { return Ok(()) };
-        let bytes = fs_err::read(path).map_err(read_error(path))?;
+        let input = super::open(path)?;
         // One that cannot be read provides nothing; it is not what was asked for.
-        let Ok(wheel) = Wheel::read(&name, &bytes) else { return Ok(()) };
+        let Ok(wheel) = Wheel::read(&name, Source::of(&input)) else { return Ok(()) };
         let paths = wheel.files().map(|member| installed_path(member.path.as_str()).to_owned());
         self.0.entry(filename.name).or_default().extend(paths);
         Ok(())

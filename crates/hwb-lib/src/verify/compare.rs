@@ -112,7 +112,7 @@ pub(super) fn compare(given: &[u8], built: &[u8]) -> Result<Vec<Difference>, Zip
         }
         return Ok(differences);
     }
-    differences = given.headers_against(&built);
+    differences = given.headers_against(&built)?;
     if differences.is_empty() {
         differences.push(Difference { path: None, what: What::Envelope, cause: None });
     }
@@ -149,7 +149,7 @@ impl<'a> Side<'a> {
                 continue;
             };
             if (member.crc32, member.size) == (other.crc32, other.size)
-                && self.archive.raw(member) == built.archive.raw(other)
+                && self.is_packed_as(member, (built, other))?
             {
                 continue;
             }
@@ -166,7 +166,13 @@ impl<'a> Side<'a> {
         Ok(differences)
     }
 
-    fn headers_against(&self, built: &Self) -> Vec<Difference> {
+    /// Whether a member has the same packed bytes as one of another wheel.
+    fn is_packed_as(&self, member: &Member, (side, other): (&Self, &Member)) -> Result<bool, ZipError> {
+        let packed = |side: &Self, member| side.archive.raw(member).bytes().map_err(ZipError::Read);
+        Ok(packed(self, member)? == packed(side, other)?)
+    }
+
+    fn headers_against(&self, built: &Self) -> Result<Vec<Difference>, ZipError> {
         let mut differences = Vec::new();
         let order = |side: &Self| side.files().map(|member| member.path.clone()).collect::<Vec<_>>();
         if order(self) != order(built) {
@@ -176,7 +182,7 @@ impl<'a> Side<'a> {
         for (path, member) in self.by_path() {
             let Some(other) = theirs.get(path) else { continue };
             let is_packed_alike =
-                member.method == other.method && self.archive.raw(member) == built.archive.raw(other);
+                member.method == other.method && self.is_packed_as(member, (built, other))?;
             let what = if member.unix_mode != other.unix_mode {
                 What::Mode
             } else if member.modified != other.modified {
@@ -189,7 +195,7 @@ impl<'a> Side<'a> {
             let cause = (what == What::Time).then_some(Cause::Time { text: None });
             differences.push(Difference { path: Some(path.to_string()), what, cause });
         }
-        differences
+        Ok(differences)
     }
 }
 

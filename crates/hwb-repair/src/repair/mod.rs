@@ -131,9 +131,6 @@ pub enum RepairError {
         #[source]
         source: hwb_ident::path::ParseArchivePathError,
     },
-    /// It cannot be read or written.
-    #[error("the repaired wheel cannot be written")]
-    Write(#[from] hwb_wheel::WriteError),
     /// A member does not unpack.
     #[error("a file of the wheel does not unpack")]
     Unpack(#[from] hwb_archive::zip::ZipError),

@@ -1,15 +1,15 @@
 //! The new wheel: what changes is changed and packed by several threads, what does not keeps its packed bytes.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZero;
 
 use hwb_archive::Executable;
-use hwb_archive::zip::{Level, Member, Packed};
-use hwb_ident::{ArchivePath, Digest, Timestamp};
+use hwb_archive::zip::{Level, Member, Packed, ZipError};
+use hwb_ident::{ArchivePath, Digest, Hasher, Timestamp};
 use hwb_wheel::wheel::executable;
 use hwb_wheel::wheel_file::Root;
-use hwb_wheel::{Part, Wheel, assemble};
+use hwb_wheel::{Part, Wheel, WriteError, assemble};
 
 use super::plan::{Graft, Plan};
 use super::{RepairError, sbom, script};
@@ -66,13 +66,25 @@ enum Job<'a> {
     Make(String, Executable, Vec<u8>),
 }
 
-/// A wheel that was repaired.
+/// A wheel that was repaired, in parts.
 #[derive(Debug)]
-pub struct Repaired {
-    /// The new wheel.
-    pub bytes: Vec<u8>,
+pub struct Repaired<'a> {
     /// Its native code, read again where it changed: to be audited.
     pub code: Code,
+    dist_info: String,
+    parts: Vec<Part<'a>>,
+    time: Timestamp,
+}
+
+impl Repaired<'_> {
+    /// Writes the new wheel to `out`, and gives that back. What did not change is read from the old one.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be read, or the other not be written.
+    pub fn assemble<W: Write>(self, out: W) -> Result<W, WriteError> {
+        assemble(&self.dist_info, self.parts, self.time, out)
+    }
 }
 
 /// Does what a plan says to a wheel, whose native code is `code`.
@@ -80,13 +92,13 @@ pub struct Repaired {
 /// # Errors
 ///
 /// If a file cannot be read or changed, or a library is not the one that was looked at.
-pub fn write(
-    wheel: &Wheel<'_>,
+pub fn write<'a>(
+    wheel: &Wheel<'a>,
     code: &Code,
     plan: &Plan,
     supplies: Supplies<'_>,
     finish: &Finish,
-) -> Result<Repaired, RepairError> {
+) -> Result<Repaired<'a>, RepairError> {
     let mut jobs = jobs(wheel, plan, supplies.packages)?;
     // The longest first.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.cost()));
@@ -94,7 +106,7 @@ pub fn write(
     let done = done.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (parts, objects): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     let code = repaired(code, plan, objects.into_iter().flatten())?;
-    Ok(Repaired { bytes: assemble(&wheel.dist_info(), parts, finish.time)?, code })
+    Ok(Repaired { code, dist_info: wheel.dist_info(), parts, time: finish.time })
 }
 
 fn jobs<'a>(
@@ -168,7 +180,7 @@ impl Job<'_> {
     ) -> Result<(Part<'a>, Option<Object>), RepairError> {
         let read = |member: &Member| wheel.archive().read(member);
         match self {
-            Self::Keep(member) => Ok((Part::kept(wheel, member, Digest::of(&read(member)?))?, None)),
+            Self::Keep(member) => Ok((Part::kept(wheel, member, digest(wheel, member)?)?, None)),
             Self::Change(member, path, edits) => {
                 let executable =
                     if *path == member.path.as_str() { executable(member) } else { Executable::Yes };
@@ -186,6 +198,12 @@ impl Job<'_> {
             }
         }
     }
+}
+
+fn digest(wheel: &Wheel<'_>, member: &Member) -> Result<Digest, ZipError> {
+    let mut hasher = Hasher::new();
+    wheel.archive().pieces(member, |piece| hasher.update(piece))?;
+    Ok(hasher.finish())
 }
 
 /// What a file is, once it has changed.
@@ -221,7 +239,7 @@ fn made(
 ) -> Result<Part<'static>, RepairError> {
     let parsed: Result<ArchivePath, _> = path.parse();
     let path = parsed.map_err(|source| RepairError::Path { path: path.to_owned(), source })?;
-    let packed = Packed::deflate(contents, level).into_owned();
+    let packed = Packed::deflate(contents, level);
     Ok(Part { path, executable, digest: Digest::of(contents), packed })
 }
 
@@ -252,7 +270,7 @@ mod tests {
         let supplies = Supplies { read: &read, packages: &packages };
         let (time, level) = (Timestamp::ZIP_EPOCH, Level::default());
         let finish = Finish { time, level, strip: Strip::No, threads: ONE };
-        write(&wheel, &code, &plan, supplies, &finish).map(|repaired| repaired.bytes)
+        Ok(write(&wheel, &code, &plan, supplies, &finish)?.assemble(Vec::new()).unwrap())
     }
 
     fn forge() -> Forge {

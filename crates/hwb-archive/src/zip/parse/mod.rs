@@ -1,17 +1,24 @@
 //! From bytes to members: the central directory and every local header, until nothing is left unexplained.
 
+use std::borrow::Cow;
+use std::io;
+
 use hwb_ident::path::ParseArchivePathError;
 use hwb_ident::{ArchivePath, Timestamp};
 
 use crate::layout::{Kind, Layout, LayoutError};
 use crate::limits::Limits;
 use crate::member::decode_cp437;
+use crate::zip::source::Source;
 use crate::zip::wire::{self, Central, Fields, Local};
 use crate::zip::{Member, MemberKind, Method, crc};
 
 /// What is wrong with a zip archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ZipError {
+    /// Its bytes are not to be had.
+    #[error("the zip archive cannot be read")]
+    Read(#[source] io::Error),
     /// No end record, or something after it.
     #[error("the zip archive has no end: it is cut off, or something follows it")]
     NoEnd,
@@ -87,9 +94,9 @@ pub enum ZipError {
     #[error("{length} bytes at {offset} of the zip archive belong to no member")]
     Gap {
         /// Where they are.
-        offset: usize,
+        offset: u64,
         /// How many.
-        length: usize,
+        length: u64,
     },
     /// It is larger than allowed.
     #[error("member `{path}` unpacks to {size} bytes, and at most {limit} are allowed")]
@@ -113,7 +120,7 @@ pub enum ZipError {
         method: Method,
         /// What is wrong.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It unpacks to another length, or its packed bytes have another.
     #[error("member `{path}` is not {size} bytes long, as its header says")]
@@ -139,7 +146,7 @@ pub enum ZipError {
 #[derive(Debug)]
 struct End {
     entries: u64,
-    directory: std::ops::Range<usize>,
+    directory: std::ops::Range<u64>,
 }
 
 /// A member whose own header has not been looked at.
@@ -150,13 +157,15 @@ struct Draft<'a> {
 }
 
 /// Reads every member, in the order of the central directory.
-pub(super) fn members(bytes: &[u8], limits: &Limits) -> Result<Vec<Member>, ZipError> {
-    let end = find_end(bytes)?;
+pub(super) fn members(source: Source<'_>, limits: &Limits) -> Result<Vec<Member>, ZipError> {
+    let end = find_end(source)?;
     let mut layout = Layout::new(limits.entries);
-    let most = limits.total_bytes.min(limits.by_ratio(bytes.len() as u64));
+    let most = limits.total_bytes.min(limits.by_ratio(source.length()));
     let mut total = 0_u64;
     let mut drafts = Vec::new();
-    let mut fields = Fields(&bytes[end.directory.clone()]);
+    let directory = source.slice(end.directory.clone()).ok_or(ZipError::Directory)?;
+    let directory = directory.bytes().map_err(ZipError::Read)?;
+    let mut fields = Fields(&directory);
     for index in 1..=end.entries {
         let central = Central::take(&mut fields).ok_or(ZipError::Header { index, entries: end.entries })?;
         let draft = draft(central)?;
@@ -185,18 +194,20 @@ pub(super) fn members(bytes: &[u8], limits: &Limits) -> Result<Vec<Member>, ZipE
     if !fields.0.is_empty() {
         return Err(ZipError::Header { index: end.entries + 1, entries: end.entries });
     }
-    locate(bytes, &mut drafts, end.directory.start)?;
+    locate(source, &mut drafts, end.directory.start)?;
     Ok(drafts.into_iter().map(|draft| draft.member).collect())
 }
 
 /// Finds the last end record; it must end where the archive does.
-fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
-    let earliest = bytes.len().saturating_sub(wire::END_LENGTH + usize::from(u16::MAX));
+fn find_end(source: Source<'_>) -> Result<End, ZipError> {
+    let earliest = source.length().saturating_sub(wire::END_LENGTH + u64::from(u16::MAX));
+    let last = source.slice(earliest..source.length()).ok_or(ZipError::NoEnd)?;
+    let last = last.bytes().map_err(ZipError::Read)?;
     let signature = wire::END.to_le_bytes();
-    let at = bytes[earliest..].windows(4).rposition(|window| window == signature).ok_or(ZipError::NoEnd)?;
-    let at = earliest + at;
+    let found = last.windows(4).rposition(|window| window == signature).ok_or(ZipError::NoEnd)?;
+    let at = earliest + found as u64;
     let parse = || {
-        let mut fields = Fields(&bytes[at + 4..]);
+        let mut fields = Fields(&last[found + 4..]);
         let disks = (fields.u16()?, fields.u16()?);
         let entries = (fields.u16()?, fields.u16()?);
         let (size, offset) = (fields.u32()?, fields.u32()?);
@@ -204,7 +215,7 @@ fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
         (fields.0.len() == comment).then_some((disks, entries, size, offset))
     };
     let (disks, entries, size, offset) = parse().ok_or(ZipError::NoEnd)?;
-    if let Some(end) = find_end64(bytes, at, (entries.1, size, offset))? {
+    if let Some(end) = find_end64(source, at, (entries.1, size, offset))? {
         return Ok(end);
     }
     if disks != (0, 0) || entries.0 != entries.1 {
@@ -215,32 +226,34 @@ fn find_end(bytes: &[u8]) -> Result<End, ZipError> {
 }
 
 /// Reads the zip64 end record if there is one. What the short record says must agree or stand for "see there".
-fn find_end64(bytes: &[u8], end: usize, short: (u16, u32, u32)) -> Result<Option<End>, ZipError> {
+fn find_end64(source: Source<'_>, end: u64, short: (u16, u32, u32)) -> Result<Option<End>, ZipError> {
     let fault = || ZipError::Zip64("its end".to_owned());
-    let Some(locator) = end.checked_sub(wire::LOCATOR64_LENGTH) else {
+    let Some(locator_at) = end.checked_sub(wire::LOCATOR64_LENGTH) else {
         return Ok(None);
     };
-    let mut fields = Fields(&bytes[locator..end]);
+    let locator = source.slice(locator_at..end).ok_or_else(fault)?.bytes().map_err(ZipError::Read)?;
+    let mut fields = Fields(&locator);
     if fields.signature(wire::LOCATOR64).is_none() {
         return Ok(None);
     }
-    let mut parse = || {
-        let (disk, offset, disks) = (fields.u32()?, fields.u64()?, fields.u32()?);
-        let at = usize::try_from(offset).ok()?;
-        let record = bytes.get(at..locator)?;
-        let mut fields = Fields(record);
+    let mut place = || Some((fields.u32()?, fields.u64()?, fields.u32()?));
+    let (disk, at, disks) = place().ok_or_else(fault)?;
+    let record = source.slice(at..locator_at).ok_or_else(fault)?;
+    let length = record.length();
+    let record = record.first(wire::END64_LENGTH).bytes().map_err(ZipError::Read)?;
+    let parse = || {
+        let mut fields = Fields(&record);
         fields.signature(wire::END64)?;
         // What is counted starts behind the length itself.
-        (fields.u64()?.checked_add(12)? == record.len() as u64 && record.len() >= wire::END64_LENGTH)
-            .then_some(())?;
+        (fields.u64()?.checked_add(12)? == length).then_some(())?;
         let _versions = fields.u32()?;
         let own_disks = (fields.u32()?, fields.u32()?);
         let entries = (fields.u64()?, fields.u64()?);
         let (size, offset) = (fields.u64()?, fields.u64()?);
         let one_disk = disk == 0 && disks <= 1 && own_disks == (0, 0) && entries.0 == entries.1;
-        one_disk.then_some((at, entries.1, size, offset))
+        one_disk.then_some((entries.1, size, offset))
     };
-    let (at, entries, size, offset) = parse().ok_or_else(fault)?;
+    let (entries, size, offset) = parse().ok_or_else(fault)?;
     let agrees = (short.0 == u16::MAX || u64::from(short.0) == entries)
         && (short.1 == u32::MAX || u64::from(short.1) == size)
         && (short.2 == u32::MAX || u64::from(short.2) == offset);
@@ -251,12 +264,8 @@ fn find_end64(bytes: &[u8], end: usize, short: (u16, u32, u32)) -> Result<Option
 }
 
 /// The central directory, which must end where the end records begin.
-fn directory(offset: u64, size: u64, end: usize) -> Result<std::ops::Range<usize>, ZipError> {
-    if offset.checked_add(size) != Some(end as u64) {
-        return Err(ZipError::Directory);
-    }
-    let start = usize::try_from(offset).map_err(|_| ZipError::Directory)?;
-    Ok(start..end)
+fn directory(offset: u64, size: u64, end: u64) -> Result<std::ops::Range<u64>, ZipError> {
+    if offset.checked_add(size) == Some(end) { Ok(offset..end) } else { Err(ZipError::Directory) }
 }
 
 fn draft(central: Central<'_>) -> Result<Draft<'_>, ZipError> {
@@ -361,32 +370,34 @@ fn modified(central: &Central<'_>) -> Option<Timestamp> {
 }
 
 /// Reads every local header, and sees that members and directory cover the archive without overlap or gap.
-fn locate(bytes: &[u8], drafts: &mut [Draft<'_>], directory: usize) -> Result<(), ZipError> {
+fn locate(source: Source<'_>, drafts: &mut [Draft<'_>], directory: u64) -> Result<(), ZipError> {
     let mut order: Vec<usize> = (0..drafts.len()).collect();
     order.sort_by_key(|&index| drafts[index].offset);
     let mut position = 0;
     for (place, &index) in order.iter().enumerate() {
-        let next = order.get(place + 1).map_or(directory as u64, |&next| drafts[next].offset);
-        let next = usize::try_from(next).ok().filter(|&next| next <= directory);
+        let next = order.get(place + 1).map_or(directory, |&next| drafts[next].offset);
+        let next = Some(next).filter(|&next| next <= directory);
         let draft = &drafts[index];
         let path = || draft.member.path.clone();
-        let start = usize::try_from(draft.offset).ok().filter(|&start| start < directory);
-        let start = start.ok_or_else(|| ZipError::Local(path()))?;
+        let start = draft.offset;
+        let rest = source.slice(start..directory).filter(|rest| rest.length() > 0);
+        let rest = rest.ok_or_else(|| ZipError::Local(path()))?;
         if start > position {
             return Err(ZipError::Gap { offset: position, length: start - position });
         }
-        let mut fields = Fields(&bytes[start..directory]);
+        let header = local_header(rest, &draft.central).map_err(ZipError::Read)?;
+        let mut fields = Fields(&header);
         let local = Local::take(&mut fields).ok_or_else(|| ZipError::Local(path()))?;
         compare(draft, &local)?;
-        let data = directory - fields.0.len();
-        let end = usize::try_from(draft.member.compressed_size).ok().and_then(|size| data.checked_add(size));
+        let data = start + (header.len() - fields.0.len()) as u64;
+        let end = data.checked_add(draft.member.compressed_size);
         let end = end.filter(|&end| end <= directory).ok_or_else(|| ZipError::Overlap { path: path() })?;
         // An offset beyond the directory is the next member's fault, and found there.
         position = next.unwrap_or(end);
-        let between = bytes.get(end..position).ok_or_else(|| ZipError::Overlap { path: path() })?;
-        let described = local.flags & wire::FLAG_DESCRIPTOR != 0 && is_descriptor(between, &draft.member);
-        if !between.is_empty() && !described {
-            return Err(ZipError::Gap { offset: end, length: between.len() });
+        let between = source.slice(end..position).ok_or_else(|| ZipError::Overlap { path: path() })?;
+        let described = local.flags & wire::FLAG_DESCRIPTOR != 0 && is_descriptor(between, &draft.member)?;
+        if between.length() > 0 && !described {
+            return Err(ZipError::Gap { offset: end, length: between.length() });
         }
         drafts[index].member.data = data;
     }
@@ -394,6 +405,18 @@ fn locate(bytes: &[u8], drafts: &mut [Draft<'_>], directory: usize) -> Result<()
         return Err(ZipError::Gap { offset: position, length: directory - position });
     }
     Ok(())
+}
+
+/// As much of what starts with a local header as has all of it, if it is all there.
+fn local_header<'a>(rest: Source<'a>, central: &Central<'_>) -> io::Result<Cow<'a, [u8]>> {
+    // Some fields are longer in the local header than in the central one; most are not by more than this.
+    const MORE: u64 = 32;
+    let likely = wire::LOCAL_LENGTH + (central.name.len() + central.extra.len()) as u64 + MORE;
+    let header = rest.first(likely).bytes()?;
+    match Local::length(Fields(&header)) {
+        Some(length) if length > likely => rest.first(length).bytes(),
+        _ => Ok(header),
+    }
 }
 
 /// Compares the two headers of a member. Sizes that were not known when the local one was written are zero there.
@@ -444,18 +467,20 @@ fn compare(draft: &Draft<'_>, local: &Local<'_>) -> Result<(), ZipError> {
 }
 
 /// Tells whether `bytes` are a data descriptor (APPNOTE 4.3.9) of this member, in one of its four forms.
-fn is_descriptor(bytes: &[u8], member: &Member) -> bool {
+fn is_descriptor(source: Source<'_>, member: &Member) -> Result<bool, ZipError> {
+    const LONGEST: u64 = 24;
+    let bytes = source.first(LONGEST + 1).bytes().map_err(ZipError::Read)?;
     let body = match bytes.len() {
         16 | 24 if bytes.starts_with(&wire::DESCRIPTOR.to_le_bytes()) => &bytes[4..],
-        12 | 20 => bytes,
-        _ => return false,
+        12 | 20 => &bytes,
+        _ => return Ok(false),
     };
     let mut fields = Fields(body);
     if fields.u32() != Some(member.crc32) {
-        return false;
+        return Ok(false);
     }
     let mut size = || if body.len() == 20 { fields.u64() } else { fields.u32().map(u64::from) };
-    size() == Some(member.compressed_size) && size() == Some(member.size)
+    Ok(size() == Some(member.compressed_size) && size() == Some(member.size))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::member::Executable;
-use crate::zip::{Archive, Packed, Writer};
+use crate::zip::{Archive, Packed, Raw, ReadAt, Writer};
 
 /// A zip archive by hand, of which every field can be a lie.
 #[derive(Default)]
@@ -100,13 +100,41 @@ impl Forge {
     }
 }
 
+/// What is not taken from memory.
+#[derive(Debug)]
+struct Elsewhere(Vec<u8>);
+
+impl ReadAt for Elsewhere {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..));
+        let taken = rest.and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(taken.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// What comes of an archive, wherever its bytes are.
 fn outcome(bytes: &[u8]) -> String {
+    let elsewhere = Elsewhere(bytes.to_vec());
+    let [one, other] = [bytes.into(), Source::of(&elsewhere)].map(outcome_of);
+    assert_eq!(one, other);
+    one
+}
+
+fn outcome_of(source: Source<'_>) -> String {
     let limits = Limits { entries: 9, entry_bytes: 1 << 20, total_bytes: 3 << 19, ratio: 10 };
     let read = || {
-        let archive = Archive::parse(bytes, &limits)?;
+        let archive = Archive::parse(source, &limits)?;
         let mut lines = Vec::new();
         for member in archive.members() {
             let contents = archive.read(member)?;
+            let mut pieces = Vec::new();
+            archive.pieces(member, |piece| pieces.extend_from_slice(piece))?;
+            assert!(pieces == contents);
             lines.push(format!("{} {:?} {}", member.path, member.kind, contents.len()));
         }
         Ok::<_, ZipError>(lines.join(", "))
@@ -315,7 +343,7 @@ fn believes_no_lie_of_zip64() {
 fn checks_the_zip64_end() {
     let build = |record: u64, entries: u64| {
         let mut bytes = Forge::default().add(&honest("a", b"abc")).end();
-        let end = bytes.split_off(bytes.len() - wire::END_LENGTH);
+        let end = bytes.split_off(bytes.len() - usize::try_from(wire::END_LENGTH).unwrap());
         let at = bytes.len() as u64;
         let offset = u64::from(u32::from_le_bytes(end[16..20].try_into().unwrap()));
         bytes.extend_from_slice(&wire::END64.to_le_bytes());
@@ -354,7 +382,7 @@ fn reads_what_our_writer_writes() {
         .raw(
             &path("z"),
             Executable::No,
-            &Packed { method: Method::Zstd, crc32, size: 100_000, raw: packed.as_slice().into() },
+            &Packed { method: Method::Zstd, crc32, size: 100_000, raw: Raw::Own(packed) },
         )
         .unwrap();
     let bytes = writer.finish().unwrap();
@@ -369,6 +397,44 @@ fn reads_what_our_writer_writes() {
     for member in [deflated, stored, zstd] {
         assert_eq!(archive.read(member).unwrap(), zeros);
     }
+    let elsewhere = Elsewhere(bytes.clone());
+    let archive = Archive::parse(Source::of(&elsewhere), &Limits::default()).unwrap();
+    for member in archive.members() {
+        let mut length = 0;
+        archive.pieces(member, |piece| length += piece.len() as u64).unwrap();
+        assert_eq!(length, member.size);
+        assert_eq!(archive.raw(member).bytes().unwrap().len() as u64, member.compressed_size);
+    }
+}
+
+#[test]
+fn local_headers_may_be_longer_than_central_ones() {
+    let mut bytes = Forge::default().add(&honest("a", b"contents")).bytes;
+    let central_at = 30 + 1 + 8;
+    assert_eq!(bytes.len(), central_at);
+    // A field of the local header alone, as long as they get.
+    let length = u16::MAX - 4;
+    let field = [b"\xff\xff".as_slice(), &length.to_le_bytes(), &vec![0; usize::from(length)]].concat();
+    bytes[28..30].copy_from_slice(&u16::MAX.to_le_bytes());
+    bytes.splice(31..31, field);
+    let central = Forge::default().add(&honest("a", b"contents")).central;
+    assert_eq!(outcome(&Forge { bytes, central, entries: 1 }.end()), "a File 8");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    #[derive(Debug)]
+    struct Gone(u64);
+    impl ReadAt for Gone {
+        fn length(&self) -> u64 {
+            self.0
+        }
+        fn read_exact_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<()> {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+    assert_eq!(outcome_of(Source::of(&Gone(99))), "the zip archive cannot be read");
+    assert_eq!(outcome_of(Source::of(&Gone(u64::MAX))), "the zip archive cannot be read");
 }
 
 #[test]

@@ -381,8 +381,8 @@ fn what_makes_no_sense_is_refused() {
     assert_snapshot!(repair(&context, &["absent.whl"]), @r"
     exit: 4
     --- stderr
-    error: failed to read [WORK]/absent.whl
-      caused by: failed to open file `[WORK]/absent.whl`: No such file or directory (os error 2)
+    error: cannot open `[WORK]/absent.whl`
+      caused by: No such file or directory (os error 2)
     ");
     let odd = context.command(["repair", WHEEL]).env("SOURCE_DATE_EPOCH", "now").run();
     assert_snapshot!(odd, @r"
