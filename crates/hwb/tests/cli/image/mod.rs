@@ -281,7 +281,13 @@ fn a_mirror_is_asked_first() {
     let settings = format!("[registries]\nmirrors = {{ {prefix:?} = {location:?} }}\n");
     fs_err::write(folder.join("hwb.toml"), settings).unwrap();
     let context = context.filter(&regex_of(&other), "[MIRROR]");
-    assert_snapshot!(context.run(["image", "pull", &name(&registry, "mirrored/base:1")]), @"");
+    assert_snapshot!(context.run(["image", "pull", &name(&registry, "mirrored/base:1")]), @r"
+    exit: 0
+    --- stdout
+    [REGISTRY]/mirrored/base:1@sha256:[DIGEST]
+    --- stderr
+    note: the mirror [MIRROR] does not serve the image: `http://[MIRROR]/v2/mirrored/base/manifests/1` does not exist (MANIFEST_UNKNOWN: as the test wants it)
+    ");
 }
 
 #[test]
