@@ -265,5 +265,14 @@ fn the_doctor_looks_at_everything() {
     // Where nothing is in the way, nothing is to be mended.
     let is_odd = |finding: &&serde_json::Value| finding["state"] == "ready" && !finding["mend"].is_null();
     assert_eq!(findings.as_array().unwrap().iter().find(is_odd), None);
+    // What is said of limits is what a run with them meets.
+    let limits =
+        findings.as_array().unwrap().iter().find(|finding| finding["what"] == "control groups").unwrap();
+    let detail = limits["detail"].as_str().unwrap();
+    let (start, is_ready) = ("--memory, --cpus and --pids-limit are", limits["state"] == "ready");
+    assert!(
+        detail.starts_with(&format!("{start} {}", if is_ready { "enforced" } else { "refused: " })),
+        "{detail}"
+    );
     assert!(context().run(["doctor"]).success().stdout.starts_with("Builds\n"));
 }
