@@ -8,6 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -308,6 +309,7 @@ fn a_run_that_was_stopped_does_not_start() {
     };
     image::import(&place.settings, &place.ambient, &import, &mut archive, &|_: Event| {}).unwrap();
     let network = image::Network::Denied;
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let request = RunRequest {
         image: "app:1".to_owned(),
         name: None,
@@ -324,7 +326,7 @@ fn a_run_that_was_stopped_does_not_start() {
             limits: Limits::default(),
             process_limits: Vec::new(),
         },
-        streaming: Streaming::Output,
+        streaming: Streaming::Given { stdin: None, stdout: stdout.as_fd(), stderr: stderr.as_fd() },
     };
     let run = |cancel: &Cancel| {
         image::run(&place.settings, &place.ambient, cancel, &request, &|_: Event| {})

@@ -37,7 +37,7 @@ use hwb_oci::ParseError;
 pub use hwb_oci::{Change, LayerCompression};
 use hwb_sandbox::container::IdsError;
 pub use hwb_sandbox::container::{
-    Capabilities, Capability, Limits, ParseCapabilityError, ParseResourceError, Place, ProcessLimit,
+    Capabilities, Capability, Console, Limits, ParseCapabilityError, ParseResourceError, Place, ProcessLimit,
     Resource, RootAccess,
 };
 pub use hwb_sandbox::{Access, Mount, Network};
@@ -97,8 +97,6 @@ enum ImageFault {
     Account { name: String, source: AccountError },
     #[error("{0} names no command, and none was given")]
     NoCommand(String),
-    #[error("a terminal was asked for, and standard input is none")]
-    NoTerminal,
     #[error("failed to read variables from {}", path.display())]
     Variables { path: PathBuf, source: std::io::Error },
     #[error("failed to pass the standard streams on")]

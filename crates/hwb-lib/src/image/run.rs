@@ -1,8 +1,8 @@
 //! A command in an image.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
@@ -66,19 +66,24 @@ pub struct ContainerChoices {
 }
 
 /// What its standard streams are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streaming {
-    /// Output is hwb's; there is no input.
-    Output,
-    /// Input is hwb's too.
-    Both,
-    /// A terminal of its own behind hwb's.
-    Terminal,
+#[derive(Debug, Clone, Copy)]
+pub enum Streaming<'a> {
+    /// These.
+    Given {
+        /// Its input; `None` if it has none.
+        stdin: Option<BorrowedFd<'a>>,
+        /// Its output.
+        stdout: BorrowedFd<'a>,
+        /// Its messages.
+        stderr: BorrowedFd<'a>,
+    },
+    /// A terminal of its own behind this one.
+    Terminal(Console<'a>),
 }
 
 /// What is to be run.
 #[derive(Debug, Clone)]
-pub struct RunRequest {
+pub struct RunRequest<'a> {
     /// The image.
     pub image: String,
     /// Under which name its changes are kept; `None` if they are not.
@@ -92,7 +97,7 @@ pub struct RunRequest {
     /// What is around it.
     pub container: ContainerChoices,
     /// Its streams.
-    pub streaming: Streaming,
+    pub streaming: Streaming<'a>,
 }
 
 /// Runs a command in an image, and gives how it ended.
@@ -104,7 +109,7 @@ pub fn run(
     settings: &Settings,
     ambient: &Ambient,
     cancel: &Cancel,
-    request: &RunRequest,
+    request: &RunRequest<'_>,
     events: EventSink<'_>,
 ) -> Result<RunEnd, Error> {
     let store = cache::open(settings)?;
@@ -195,7 +200,7 @@ fn obtain(
     settings: &Settings,
     ambient: &Ambient,
     cancel: &Cancel,
-    (store, request): (&Store, &RunRequest),
+    (store, request): (&Store, &RunRequest<'_>),
     events: EventSink<'_>,
 ) -> Result<Image, Error> {
     let wanted: ImagePlatform = wanted(request.platform.as_deref())?;
@@ -213,7 +218,7 @@ fn obtain(
 
 /// A run of a command.
 struct Run<'a> {
-    request: &'a RunRequest,
+    request: &'a RunRequest<'a>,
     image: &'a Image,
     engine: &'a Engine,
     layers: &'a Chain,
@@ -249,11 +254,12 @@ impl Run<'_> {
                 return Err(hint.into_iter().fold(error.into(), Error::hint));
             }
         };
-        let (stdin, stdout) = (io::stdin(), io::stdout());
-        let console = Console { input: Some(stdin.as_fd()), output: stdout.as_fd() };
-        let is_terminal = self.request.streaming == Streaming::Terminal;
+        let console = match self.request.streaming {
+            Streaming::Terminal(console) => Some(console),
+            Streaming::Given { .. } => None,
+        };
         let made = process.made().to_vec();
-        let end = match process.attend(&relay, is_terminal.then_some(console))? {
+        let end = match process.attend(&relay, console)? {
             ExitStatus::Code(code) => RunEnd::Code(u8::try_from(code).unwrap_or(u8::MAX)),
             ExitStatus::Signal(signal) => RunEnd::Signal(u8::try_from(signal).unwrap_or(u8::MAX)),
         };
@@ -353,24 +359,21 @@ impl Run<'_> {
     }
 
     fn streams(&self) -> Result<Streams, Error> {
-        let own = |descriptor: io::Result<OwnedFd>| descriptor.map_err(stream_fault);
-        let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from);
-        if self.request.streaming == Streaming::Terminal {
-            if !io::stdin().is_terminal() {
-                return Err(Error::new(ErrorKind::Usage, ImageFault::NoTerminal)
-                    .hint("without -t its streams are those of hwb"));
+        match self.request.streaming {
+            Streaming::Terminal(console) => {
+                let (rows, columns) = console.size();
+                Ok(Streams::Terminal { rows, columns })
             }
-            let stdout = io::stdout();
-            let (rows, columns) = Console { input: None, output: stdout.as_fd() }.size();
-            return Ok(Streams::Terminal { rows, columns });
+            Streaming::Given { stdin, stdout, stderr } => {
+                let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map_err(stream_fault);
+                let nothing = || Ok(OwnedFd::from(std::fs::File::open("/dev/null").map_err(stream_fault)?));
+                Ok(Streams::Given {
+                    stdin: stdin.map_or_else(nothing, own)?,
+                    stdout: own(stdout)?,
+                    stderr: own(stderr)?,
+                })
+            }
         }
-        let stdin = match self.request.streaming {
-            Streaming::Both => own(io::stdin().as_fd().try_clone_to_owned())?,
-            Streaming::Output | Streaming::Terminal => own(nothing())?,
-        };
-        let stdout = own(io::stdout().as_fd().try_clone_to_owned())?;
-        let stderr = own(io::stderr().as_fd().try_clone_to_owned())?;
-        Ok(Streams::Given { stdin, stdout, stderr })
     }
 }
 

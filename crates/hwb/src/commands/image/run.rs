@@ -1,13 +1,15 @@
 //! `hwb image run`
 
+use std::io::{self, IsTerminal as _, Stderr, Stdin, Stdout};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use hwb_ident::{GuestPath, HostPath};
 use hwb_lib::image::{
-    self, Access, Capabilities, CommandChoices, ContainerChoices, Limits, Mount, Network, PullPolicy,
-    RootAccess, RunEnd, RunRequest, Streaming,
+    self, Access, Capabilities, CommandChoices, Console, ContainerChoices, Limits, Mount, Network,
+    PullPolicy, RootAccess, RunEnd, RunRequest, Streaming,
 };
-use hwb_lib::{Ambient, Error};
+use hwb_lib::{Ambient, Error, ErrorKind};
 
 use crate::arguments::{Place, Pull, RunArguments, RunNetwork};
 use crate::commands::Context;
@@ -15,6 +17,10 @@ use crate::error;
 
 /// What hwb's own failure ends with, as Docker has it: 1 to 124 are the command's.
 const OWN_FAILURE: u8 = 125;
+
+#[derive(Debug, thiserror::Error)]
+#[error("a terminal was asked for, and standard input is none")]
+struct NoTerminal;
 
 /// Runs a command in an image.
 pub(super) fn run(context: &Context, arguments: &RunArguments) -> ExitCode {
@@ -34,13 +40,33 @@ pub(super) fn run(context: &Context, arguments: &RunArguments) -> ExitCode {
 
 fn attempt(context: &Context, arguments: &RunArguments) -> Result<RunEnd, Error> {
     let settings = context.general_settings()?;
-    let request = request(&context.ambient, arguments)?;
+    let own = (io::stdin(), io::stdout(), io::stderr());
+    let request = request(&context.ambient, arguments, streaming(arguments, &own)?)?;
     let cancel = context.cancel()?;
     let progress = context.progress();
     image::run(&settings, &context.ambient, &cancel, &request, &|event| progress.show(&event))
 }
 
-fn request(ambient: &Ambient, arguments: &RunArguments) -> Result<RunRequest, Error> {
+/// What of hwb's own streams the command gets.
+fn streaming<'a>(
+    arguments: &RunArguments,
+    (stdin, stdout, stderr): &'a (Stdin, Stdout, Stderr),
+) -> Result<Streaming<'a>, Error> {
+    if !arguments.tty {
+        let stdin = arguments.interactive.then(|| stdin.as_fd());
+        return Ok(Streaming::Given { stdin, stdout: stdout.as_fd(), stderr: stderr.as_fd() });
+    }
+    if !stdin.is_terminal() {
+        return Err(Error::new(ErrorKind::Usage, NoTerminal).hint("without -t its streams are those of hwb"));
+    }
+    Ok(Streaming::Terminal(Console { input: Some(stdin.as_fd()), output: stdout.as_fd() }))
+}
+
+fn request<'a>(
+    ambient: &Ambient,
+    arguments: &RunArguments,
+    streaming: Streaming<'a>,
+) -> Result<RunRequest<'a>, Error> {
     Ok(RunRequest {
         image: arguments.image.clone(),
         name: arguments.name.clone(),
@@ -58,11 +84,7 @@ fn request(ambient: &Ambient, arguments: &RunArguments) -> Result<RunRequest, Er
             user: arguments.user.clone(),
         },
         container: container(ambient, arguments),
-        streaming: match (arguments.tty, arguments.interactive) {
-            (true, _) => Streaming::Terminal,
-            (false, true) => Streaming::Both,
-            (false, false) => Streaming::Output,
-        },
+        streaming,
     })
 }
 
