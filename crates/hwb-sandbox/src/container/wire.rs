@@ -88,9 +88,7 @@ pub(crate) enum StreamOrder {
 /// What is said of a started process, on its channel; its end says that it and everything it started is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The holder waits for its ids to be mapped.
-    Unmapped,
-    /// The holder takes orders.
+    /// The holder takes orders; to the holder: its ids are mapped.
     Ready,
     /// The command runs. With a terminal, its other end comes along; a network comes itself.
     Started {
