@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hwb_sandbox::container::{Ids, IdsAnswer, IdsError, Person, available, can_limit};
+use hwb_sandbox::container::{Ids, IdsAnswer, IdsError, Person, available, can_limit, probe_tap_device};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ambient::Ambient;
+use crate::image::network;
 use crate::python;
 use crate::settings::Settings;
 
@@ -60,6 +61,7 @@ pub fn examine(settings: &Settings, ambient: &Ambient) -> Vec<Finding> {
     findings.extend(tools(ambient));
     findings.extend(containers(ambient));
     findings.push(control_groups());
+    findings.push(isolated_networks(ambient));
     findings.extend(helpers(ambient));
     findings.extend(emulators());
     findings.push(disk(settings));
@@ -137,6 +139,24 @@ fn control_groups() -> Finding {
         }
     };
     Finding { area: Area::Containers, what: "control groups".to_owned(), state, detail, mend }
+}
+
+/// Whether containers can have networks of their own with a way out.
+fn isolated_networks(ambient: &Ambient) -> Finding {
+    let (state, detail, mend) = match (network::installed(ambient), probe_tap_device()) {
+        (None, _) => (
+            State::Optional,
+            "neither pasta nor slirp4netns is on the PATH".to_owned(),
+            Some(network::PROGRAM_HINT),
+        ),
+        (Some(program), Ok(())) => (State::Ready, program.path.display().to_string(), None),
+        (Some(program), Err(error)) => {
+            let detail = format!("{} cannot open /dev/net/tun: {error}", program.path.display());
+            (State::Optional, detail, Some(network::TAP_HINT))
+        }
+    };
+    let what = "isolated networks".to_owned();
+    Finding { area: Area::Containers, what, state, detail, mend: mend.map(str::to_owned) }
 }
 
 /// Programs beside hwb.

@@ -4,6 +4,7 @@
 //! - [`pull()`]: from a registry into the store; [`push()`]: the other way. [`login()`] is who is known there.
 //! - [`import()`]: from files into the store; [`export()`]: the other way.
 //! - [`run()`]: a command in an image. `account` is who it runs as.
+//!   `network` is what it reaches.
 //! - `kept`: runs whose changes are kept under a name, and [`commit()`]: images that are made of them.
 //! - `report`: what is said of an image.
 
@@ -19,6 +20,7 @@ mod import;
 mod kept;
 mod layers;
 mod login;
+pub(crate) mod network;
 mod parallel;
 mod pull;
 mod push;
@@ -99,6 +101,8 @@ enum ImageFault {
     NoCommand(String),
     #[error("failed to read variables from {}", path.display())]
     Variables { path: PathBuf, source: std::io::Error },
+    #[error("no program of this machine connects an isolated network")]
+    NoNetworkProgram,
     #[error("failed to pass the standard streams on")]
     Streams(#[source] std::io::Error),
     #[error("failed to start `{program}`")]

@@ -9,7 +9,7 @@ use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
     Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LimitsError, LostOwners,
-    MissingCwd, Place, ProcessLimit, Root, RootAccess, Streams,
+    MissingCwd, NetworkProgram, Place, ProcessLimit, Root, RootAccess, Streams,
 };
 use hwb_sandbox::signals::Relay;
 use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
@@ -22,7 +22,7 @@ use super::command::CommandChoices;
 use super::engine::{Engine, Reaching};
 use super::kept::{self, Kept, RunDocument, RunName};
 use super::pull::Puller;
-use super::{ImageFault, reference, registry, unknown, wanted};
+use super::{ImageFault, network, reference, registry, unknown, wanted};
 use crate::ambient::Ambient;
 use crate::cache;
 use crate::error::{Error, ErrorKind};
@@ -112,6 +112,7 @@ pub fn run(
     request: &RunRequest<'_>,
     events: EventSink<'_>,
 ) -> Result<RunEnd, Error> {
+    let network_program = network::program(ambient, request.container.network)?;
     let store = cache::open(settings)?;
     let find = || {
         // What cannot be swept now is in nobody's way.
@@ -131,7 +132,7 @@ pub fn run(
     let scratch = store.scratch("run")?;
     let changes = kept::changes(scratch.path());
     hwb_store::fs::create_directory(&changes)?;
-    let run = Run { request, image: &image, engine: &engine, layers: &layers, cancel };
+    let run = Run { request, image: &image, engine: &engine, layers: &layers, cancel, network_program };
     let ended = run.go(&changes);
     match (kept, &ended) {
         // What did not start changed nothing.
@@ -223,6 +224,8 @@ struct Run<'a> {
     engine: &'a Engine,
     layers: &'a Chain,
     cancel: &'a Cancel,
+    /// What connects its network, if that is its own.
+    network_program: Option<NetworkProgram>,
 }
 
 impl Run<'_> {
@@ -237,9 +240,12 @@ impl Run<'_> {
             self.fault(kind, |name| ImageFault::Account { name, source })
         })?;
         let command = self.command(config, &account)?;
-        let container = Container::new(self.engine.holder.clone(), self.spec(changes));
+        let mut container = Container::new(self.engine.holder.clone(), self.spec(changes));
+        if let Some(program) = &self.network_program {
+            container = container.with_network_program(program.clone());
+        }
         let session = SessionSpec { mounts: Vec::new(), network: self.request.container.network };
-        let mut session = container.open(&session)?;
+        let mut session = container.open(&session).map_err(network::explain)?;
         let streams = self.streams()?;
         let relay = Relay::install().map_err(stream_fault)?;
         // From here on the command gets the signals; those before were hwb's own.
@@ -350,12 +356,8 @@ impl Run<'_> {
     }
 
     fn resolver(&self) -> String {
-        match self.request.container.network {
-            Network::Host | Network::Isolated => {
-                fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default()
-            }
-            Network::Denied => String::new(),
-        }
+        let host = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        network::resolver(self.request.container.network, &host)
     }
 
     fn streams(&self) -> Result<Streams, Error> {

@@ -7,6 +7,7 @@
 //! - [`person`]: who runs hwb.
 //! - [`checks`]: what is run, and what must come of it.
 //! - [`committed`]: what a run changed, as an image, and what [`engines`] of others make of it.
+//! - [`network`]: what is reached from networks of a container's own.
 //! - [`escapes`]: ways out of a container, which the tests of the sandbox try.
 
 use std::fmt::Write as _;
@@ -26,6 +27,7 @@ mod checks;
 mod committed;
 pub(super) mod engines;
 mod escapes;
+mod network;
 pub(super) mod origin;
 pub(super) mod person;
 
@@ -56,7 +58,7 @@ struct Setting {
 #[derive(Debug)]
 struct Outcome {
     who: Who,
-    /// In the order of [`CHECKS`].
+    /// In the order of [`CHECKS`] and [`network::names`].
     found: Vec<Found>,
     /// In the order of [`LOOKS`].
     seen: Vec<Found>,
@@ -77,7 +79,7 @@ enum Found {
 
 /// Runs all of it.
 pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Section> {
-    let origin = Origin::start(workspace, &["docker.io", "podman", "runc", "umoci"])?;
+    let origin = Origin::start(workspace, &["docker.io", "passt", "podman", "runc", "slirp4netns", "umoci"])?;
     let tree = Debians::new(workspace).with(&PACKAGES.into())?;
     let setting = Setting {
         hwb: workspace.hwb(program.binary)?,
@@ -90,7 +92,8 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
     let mut outcomes = Vec::new();
     for who in Who::ALL {
         let person = Person::create(who, &setting.hwb)?;
-        let found = examine(&setting, &person, who).with_context(|| who.name())?;
+        let mut found = examine(&setting, &person, who).with_context(|| who.name())?;
+        found.extend(network::examine(&setting, &person).with_context(|| who.name())?);
         let seen = be_seen(&judges, &origin, &setting, (&person, who));
         outcomes.push(Outcome { who, found, seen, escapes: escaping.run(who, &person) });
     }
@@ -174,8 +177,10 @@ fn report(outcomes: &[Outcome]) -> Section {
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     let names: Vec<_> = outcomes.iter().map(|outcome| outcome.who.name()).collect();
     line(format!("| | {} |\n| --- |{}", names.join(" | "), " --- |".repeat(names.len())));
-    let rows = CHECKS.iter().map(|check| check.name).chain(LOOKS.iter().map(|(name, _)| *name));
-    for (number, name) in rows.enumerate() {
+    let checks = CHECKS.iter().map(|check| check.name.to_owned()).chain(network::names());
+    let rows = checks.chain(LOOKS.iter().map(|(name, _)| (*name).to_owned()));
+    let rows: Vec<String> = rows.collect();
+    for (number, name) in rows.iter().enumerate() {
         let of = |outcome: &Outcome| outcome.found.iter().chain(&outcome.seen).nth(number).map(Found::shown);
         let cells: Vec<_> = outcomes.iter().filter_map(of).collect();
         line(format!("| {name} | {} |", cells.join(" | ")));
@@ -208,7 +213,7 @@ fn report(outcomes: &[Outcome]) -> Section {
          is one `hwb image run --rm`, with everything on that it has by default. The last {} look at an image that `hwb \
          image commit` made of a run of all kinds of changes, and pushed there, beside one of the same change that \
          `docker commit` made: with podman, docker, skopeo and umoci of Debian.\n\n{text}",
-        CHECKS.len() + LOOKS.len(),
+        rows.len(),
         names.join(", "),
         PACKAGES.join(" and "),
         LOOKS.len(),

@@ -19,8 +19,6 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 
 pub(super) use self::command::set_capabilities;
-
-pub(super) use self::command::set_capabilities;
 use self::command::{Ask, Place};
 use self::furnish::{Furniture, Terminal};
 use self::target::Targets;

@@ -73,6 +73,33 @@ fn a_command_runs_in_the_layers_of_its_image() {
 }
 
 #[test]
+fn an_isolated_network_needs_a_program() {
+    let place = Place::new();
+    let run = |path: &str| {
+        let script = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '";
+        let options = ["image", "run", "-v", "/usr:/usr:ro", "--network", "isolated"];
+        let command = [place.image.as_str(), "sh", "-c", script];
+        let command = options.iter().chain(&command);
+        place.context.command(command).env("PATH", path).run()
+    };
+    assert_snapshot!(run("/nowhere"), @r"
+    exit: 125
+    --- stderr
+    error: no program of this machine connects an isolated network
+    hint: Debian: apt install passt (or slirp4netns)
+    ");
+    let folder = place.context.work();
+    let program = folder.join("pasta");
+    fs_err::write(&program, "#!/bin/sh\nexit 0\n").unwrap();
+    fs_err::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_snapshot!(run(folder.to_str().unwrap()), @r"
+    exit: 0
+    --- stdout
+    lo
+    ");
+}
+
+#[test]
 fn exit_codes_are_those_that_docker_users_expect() {
     let place = Place::new();
     place.run(&[], &["sh", "-c", "exit 7"]).exit(7);
