@@ -3,7 +3,7 @@
 //! Servers of this process stand on the machine's loopback, on its address to others, and under an abstract name; a
 //! command in a container asks them all.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt;
@@ -41,9 +41,11 @@ def ask(kind, address, family=socket.AF_INET):
         asking.settimeout(3)
         asking.connect(address)
         asking.send(b'?')
-        return asking.recv(9).decode()
+        said = asking.recv(9).decode()
     except OSError:
-        return 'no'
+        said = 'nothing'
+    # A gateway of the network may say something of its own.
+    return said if said in ('tcp', 'udp', 'unix') else 'no'
 kinds = socket.SOCK_STREAM, socket.SOCK_DGRAM
 print('outside:', *(ask(kind, (outside, int(open_port))) for kind in kinds))
 print('loopback:', *(ask(kind, (address, int(own_port)))
@@ -118,7 +120,7 @@ fn serve() -> anyhow::Result<String> {
     let abstract_server = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     thread::spawn(move || {
         for stream in abstract_server.incoming() {
-            let _gone = stream.and_then(|mut stream| stream.write_all(b"unix"));
+            let _gone = stream.and_then(|stream| answer(stream, b"unix"));
         }
     });
     Ok(format!("{outside} {open} {own} {name}"))
@@ -138,7 +140,7 @@ fn both(address: IpAddr) -> anyhow::Result<u16> {
     let socket = UdpSocket::bind((address, port))?;
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let _gone = stream.and_then(|mut stream| stream.write_all(b"tcp"));
+            let _gone = stream.and_then(|stream| answer(stream, b"tcp"));
         }
     });
     thread::spawn(move || {
@@ -147,6 +149,12 @@ fn both(address: IpAddr) -> anyhow::Result<u16> {
         }
     });
     Ok(port)
+}
+
+/// Hears the question, as an end with unheard ones is no answer, and answers it.
+fn answer(mut stream: impl Read + Write, with: &[u8]) -> std::io::Result<()> {
+    stream.read_exact(&mut [0])?;
+    stream.write_all(with)
 }
 
 fn command(setting: &Setting, person: &Person, network: &Network) -> Command {
