@@ -67,6 +67,12 @@ impl Snapshot {
         self.0.join("fs")
     }
 
+    /// The chain that it is the top of; `None` if that is not known of it.
+    pub fn chain_id(&self) -> Option<Digest> {
+        let text = fs::read(&document_path(&self.0)).ok()?;
+        serde_json::from_slice(&text).ok().map(|document: Document| document.chain_id)
+    }
+
     /// Where its ledger is, if it has one.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger")

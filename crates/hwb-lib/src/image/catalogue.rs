@@ -1,6 +1,7 @@
 //! Which images the store has, and what they are called.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use hwb_ident::{Digest, ImagePlatform, ImageReference};
 use hwb_oci::{Descriptor, Document, ImageConfig, Manifest};
@@ -11,17 +12,17 @@ use super::ImageFault;
 use crate::error::{Error, ErrorKind};
 
 /// Where the store keeps names.
-const AREA: &str = "images";
+pub(crate) const AREA: &str = "images";
 /// As many digits of an identifier name an image.
 const LEAST_DIGITS: usize = 4;
 
 /// A name, and the image that it is for. One document for each name and platform: two pulls at once take nothing from
 /// each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Entry {
-    name: ImageReference,
+pub(super) struct Entry {
+    pub(super) name: ImageReference,
     platform: ImagePlatform,
-    manifest: Descriptor,
+    pub(super) manifest: Descriptor,
 }
 
 /// An image in the store.
@@ -62,7 +63,7 @@ impl Catalogue<'_> {
     /// Takes a name from all its images, and says how many there were.
     pub(crate) fn forget(&self, name: &ImageReference) -> Result<usize, Error> {
         let entries = self.entries()?;
-        let named = entries.iter().filter(|entry| entry.name == *name);
+        let named = entries.iter().map(|(_, entry)| entry).filter(|entry| entry.name == *name);
         let forgotten =
             named.map(|entry| self.forget_one(name, &entry.platform)).collect::<Result<Vec<()>, Error>>()?;
         Ok(forgotten.len())
@@ -75,7 +76,7 @@ impl Catalogue<'_> {
 
     /// All of them, by name. Those of which something was removed from the store are not there any more.
     pub(crate) fn all(&self) -> Result<Vec<Image>, Error> {
-        let mut entries = self.entries()?;
+        let mut entries: Vec<Entry> = self.entries()?.into_iter().map(|(_, entry)| entry).collect();
         entries.sort_by(|one, other| {
             (&one.name, one.platform.to_string()).cmp(&(&other.name, other.platform.to_string()))
         });
@@ -83,8 +84,17 @@ impl Catalogue<'_> {
         Ok(images.into_iter().flatten().collect())
     }
 
-    /// The image of a name that serves a platform best; `text` may also be digits of an identifier.
+    /// The image of a name that serves a platform best; `text` may also be digits of an identifier. What is found
+    /// counts as used.
     pub(crate) fn find(&self, text: &str, wanted: &ImagePlatform) -> Result<Option<Image>, Error> {
+        let found = self.nearest(text, wanted)?;
+        if let Some(image) = &found {
+            self.store.record_touch(AREA, &key(&image.name, &image.platform))?;
+        }
+        Ok(found)
+    }
+
+    fn nearest(&self, text: &str, wanted: &ImagePlatform) -> Result<Option<Image>, Error> {
         let all = self.all()?;
         let nearest = |images: &mut dyn Iterator<Item = Image>| {
             let near = images.filter_map(|image| Some((image.platform.distance_from(wanted)?, image)));
@@ -160,8 +170,11 @@ impl Catalogue<'_> {
         self.read(&entry.name, &entry.manifest)
     }
 
-    fn entries(&self) -> Result<Vec<Entry>, Error> {
-        Ok(self.store.records(AREA)?.into_iter().map(|(_, entry)| entry).collect())
+    /// Every name, with where the store keeps it among its records.
+    pub(super) fn entries(&self) -> Result<Vec<(PathBuf, Entry)>, Error> {
+        let records = self.store.records(AREA)?.into_iter();
+        let place = |name: String| Path::new(AREA).join(format!("{name}.json"));
+        Ok(records.map(|(name, entry)| (place(name), entry)).collect())
     }
 
     /// The bytes of a manifest or a config; `None` if they are not in the store.

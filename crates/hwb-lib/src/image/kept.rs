@@ -171,6 +171,13 @@ pub fn runs(settings: &Settings) -> Result<Vec<RunReport>, Error> {
     Ok(reports)
 }
 
+/// The images that were run, and their manifests; of a run that cannot be understood nothing is known.
+pub(super) fn bases(store: &Store) -> Result<Vec<(ImageReference, Descriptor)>, Error> {
+    let runs = store.names(AREA)?.into_iter();
+    let documents = runs.filter_map(|(name, path)| read(&name, &path).ok());
+    Ok(documents.map(|run| (run.image, run.manifest)).collect())
+}
+
 /// Removes runs, and says which.
 ///
 /// # Errors

@@ -20,6 +20,7 @@ mod import;
 mod kept;
 mod layers;
 mod login;
+mod needs;
 pub(crate) mod network;
 mod parallel;
 mod pull;
@@ -48,6 +49,7 @@ use hwb_snapshot::snapshots::AnyError;
 use hwb_store::Store;
 
 use self::account::AccountError;
+pub(crate) use self::catalogue::AREA as IMAGES;
 use self::catalogue::{Catalogue, Image};
 pub use self::choice::Platforms;
 pub use self::command::{CommandChoices, read_variables};
@@ -59,6 +61,7 @@ pub use self::export::{
 pub use self::import::{ImportRequest, import};
 pub use self::kept::{ParseRunNameError, RunName, RunReport, remove_runs, runs};
 pub use self::login::{LoginReport, LoginRequest, LogoutReport, login, logout};
+pub(crate) use self::needs::{NamedParts, Needs, Parts};
 pub use self::pull::{PullRequest, pull};
 pub use self::push::{BlobReport, BlobResult, PushReport, PushRequest, push};
 pub use self::report::{ImageDetails, ImageReport, LayerReport, StepReport};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use hwb_ident::Digest;
 
-use super::collect::{is_refused, remove};
 use super::kept::KEPT;
-use super::{Absent, FsError, Lock, Reach, Store, StoreError, fs, plain};
+use super::usage::{is_refused, measure, remove};
+use super::{Absent, FsError, Lock, Reach, Store, StoreError, Usage, fs, plain};
 
 /// The area of scratch directories.
 pub(super) const SCRATCH: &str = "tmp";
@@ -65,8 +65,10 @@ impl Slot {
 /// What [`Store::sweep`] did.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// Directories of dead processes that were removed.
+    /// Directories and locks of dead processes that were removed.
     pub removed: u64,
+    /// How much they took up.
+    pub usage: Usage,
     /// What could not be removed, for example as it belongs to another user. No reason to fail a build.
     pub failures: Vec<StoreError>,
 }
@@ -103,30 +105,44 @@ impl Store {
         for entry in crate::walk_sorted(&self.home.join("locks"))? {
             let Some(held) = entry.path.to_str().and_then(Held::parse) else { continue };
             match self.sweep_one(&entry.path, &held, reach) {
-                Ok(true) => swept.removed += 1,
-                Ok(false) => {}
+                Ok(Some(usage)) => {
+                    swept.removed += 1;
+                    swept.usage += usage;
+                }
+                Ok(None) => {}
                 Err(error) => swept.failures.push(error),
             }
         }
         Ok(swept)
     }
 
-    fn sweep_one(&self, name: &Path, held: &Held, reach: Option<&dyn Reach>) -> Result<bool, StoreError> {
+    /// Removes what belongs to one lock if nobody holds it; how much that was.
+    fn sweep_one(
+        &self,
+        name: &Path,
+        held: &Held,
+        reach: Option<&dyn Reach>,
+    ) -> Result<Option<Usage>, StoreError> {
         let lock_file = self.home.join("locks").join(name);
-        let Some(lock) = Lock::attempt(&lock_file, Absent::Leave)? else { return Ok(false) };
-        match held {
+        let Some(lock) = Lock::attempt(&lock_file, Absent::Leave)? else { return Ok(None) };
+        Ok(Some(match held {
             Held::Claim(lock_file) => {
                 let path = lock_file.directory(&self.home);
+                let usage = measure(&path, reach)?;
                 remove(&path, reach)?;
                 Claim { path, lock: Some(lock) }.close()?;
+                usage
             }
             Held::Kept { area, key } => {
-                self.remove_half_made(area, key, reach)?;
+                let usage = self.remove_half_made(area, key, reach)?;
                 lock.remove()?;
+                usage
             }
-            Held::Whole => lock.remove()?,
-        }
-        Ok(true)
+            Held::Whole => {
+                lock.remove()?;
+                Usage::default()
+            }
+        }))
     }
 
     /// Takes the first number of a place that is free, and makes an empty directory there.

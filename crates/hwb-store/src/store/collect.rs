@@ -1,175 +1,229 @@
-//! How much is kept, and its removal.
+//! The removal of what is kept.
+//!
+//! Everything is moved away in one step and removed afterwards, so that a killed process leaves what it was removing
+//! whole or gone, and the rest for [`Store::sweep`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
+use std::collections::BTreeSet;
 use std::fs::TryLockError as Busy;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType};
-use serde::{Deserialize, Serialize};
+use hwb_ident::Timestamp;
 
-use super::{Absent, FsError, Lock, Store, StoreError, TryLockError, fs};
+use super::claim::SCRATCH;
+use super::usage::{is_full, measure, remove};
+use super::{Absent, FsError, Lock, Reach, Scratch, Store, StoreError, TryLockError, Usage};
 
-/// How much something takes up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Bytes on disk; what several names share counts once.
-    pub bytes: u64,
-    /// Files and links.
-    pub files: u64,
+/// Names, above all: whatever leads to something goes before it.
+const RECORDS: &str = "records";
+
+/// Something in the store that can be removed by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What kind of content it is: a key of [`Store::usage`].
+    pub kind: String,
+    /// Where it is in the directory of its kind; empty if that goes as a whole.
+    pub name: PathBuf,
+    /// How much it takes up.
+    pub usage: Usage,
 }
 
-/// Reaches what this process may not: files of ids that only a user namespace has.
-pub trait Reach {
-    /// Removes a tree.
-    ///
-    /// # Errors
-    ///
-    /// If something in it cannot be removed.
-    fn remove(&self, path: &Path) -> Result<(), Box<dyn Error + Send + Sync>>;
+impl Item {
+    /// When it was last made or used.
+    pub fn used(&self) -> Timestamp {
+        self.usage.changed.unwrap_or(Timestamp::from_seconds(0))
+    }
 
-    /// Does what [`Usage::of`] does.
-    ///
-    /// # Errors
-    ///
-    /// If something cannot be read.
-    fn measure(&self, path: &Path) -> Result<Usage, Box<dyn Error + Send + Sync>>;
+    /// Everything of a kind.
+    fn whole(kind: String) -> Self {
+        Self { kind, name: PathBuf::new(), usage: Usage::default() }
+    }
 }
 
-/// What [`Store::prune`] and [`Store::clean`] did.
+/// How far below the directory of a kind its items are: what another program keeps there is one.
+fn depth(kind: &str) -> usize {
+    match kind {
+        "blobs" | RECORDS => 2,
+        "cargo" | "uv" => 0,
+        _ => 1,
+    }
+}
+
+/// What [`Store::clean`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pruned {
+pub struct Cleaned {
     /// What was removed.
     pub removed: Usage,
-    /// The kinds that were left alone, wholly or in part, as somebody is using them.
+    /// The kinds that were left alone, as somebody is using them.
     pub in_use: Vec<String>,
 }
 
-impl Usage {
-    /// How much everything below a directory takes up.
-    ///
-    /// # Errors
-    ///
-    /// If something cannot be read.
-    pub fn of(directory: &Path) -> Result<Self, FsError> {
-        let mut usage = Self::default();
-        let mut seen = BTreeSet::new();
-        crate::walk::each(directory, &mut |at, _, name| {
-            let stat = rustix::fs::statat(at, &*name.name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if name.kind != FileType::Directory {
-                usage.files += 1;
-            }
-            if stat.st_nlink < 2
-                || name.kind == FileType::Directory
-                || seen.insert((stat.st_dev, stat.st_ino))
-            {
-                usage.bytes += u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
-            }
-            Ok(())
-        })?;
-        Ok(usage)
-    }
-}
-
-/// Removes a tree, through `reach` where this process may not.
-pub(super) fn remove(path: &Path, reach: Option<&dyn Reach>) -> Result<(), StoreError> {
-    reaching(path, reach, fs::remove_tree(path), |reach| reach.remove(path))
-}
-
-fn measure(path: &Path, reach: Option<&dyn Reach>) -> Result<Usage, StoreError> {
-    reaching(path, reach, Usage::of(path), |reach| reach.measure(path))
-}
-
-fn reaching<T>(
-    path: &Path,
-    reach: Option<&dyn Reach>,
-    result: Result<T, FsError>,
-    again: impl FnOnce(&dyn Reach) -> Result<T, Box<dyn Error + Send + Sync>>,
-) -> Result<T, StoreError> {
-    match (result, reach) {
-        (Err(error), Some(reach)) if is_refused(&error) => {
-            again(reach).map_err(|source| StoreError::Reach { path: path.to_owned(), source })
-        }
-        (result, _) => Ok(result?),
-    }
-}
-
-/// Whether it failed for want of a right.
-pub(super) fn is_refused(error: &FsError) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+/// The store, used by nobody else; while this value lives, nobody else can open it.
+#[derive(Debug)]
+pub struct Alone<'a> {
+    lock: Exclusive<'a>,
+    reach: Option<&'a dyn Reach>,
+    /// Where it is put what is to be removed. A full disk may have no place for that: then it is removed at once.
+    discarded: Option<Scratch>,
+    count: u64,
+    /// What was removed at once.
+    removed: Usage,
 }
 
 impl Store {
-    /// How much each kind of content takes up.
+    /// Keeps everybody else out of the store; `None` if somebody is in it.
+    ///
+    /// What was read before may have changed: others may have come and gone.
     ///
     /// # Errors
     ///
-    /// If something cannot be read, by `reach` neither.
-    pub fn usage(&self, reach: Option<&dyn Reach>) -> Result<BTreeMap<String, Usage>, StoreError> {
-        let usage = |kind: String| Ok((kind.clone(), measure(&self.home.join(kind), reach)?));
-        self.kinds()?.into_iter().map(usage).collect()
+    /// If it cannot be locked.
+    pub fn alone<'a>(&'a self, reach: Option<&'a dyn Reach>) -> Result<Option<Alone<'a>>, StoreError> {
+        let discarded = match self.scratch("removed") {
+            Err(error) if is_full(&error) => None,
+            scratch => Some(scratch?),
+        };
+        let lock = Exclusive::attempt(self)?;
+        let removed = Usage::default();
+        Ok(lock.map(|lock| Alone { lock, reach, discarded, count: 0, removed }))
     }
 
-    /// Removes all content of these kinds (the keys of [`Store::usage`]); a kind that is not there is fine. What
-    /// other users of the store may need is left alone.
-    ///
-    /// # Errors
-    ///
-    /// If a kind is no plain name, or something cannot be removed, by `reach` neither.
-    pub fn prune(&self, kinds: &[&str], reach: Option<&dyn Reach>) -> Result<Pruned, StoreError> {
-        for kind in kinds {
-            super::plain(kind)?;
-        }
-        let swept = self.sweep(reach)?;
-        if let Some(failure) = swept.failures.into_iter().next() {
-            return Err(failure);
-        }
-        let held = self.held_areas()?;
-        let there = self.kinds()?;
-        let mut pruned = Pruned::default();
-        let alone = Alone::attempt(self)?;
-        for kind in there.into_iter().filter(|kind| kinds.contains(&kind.as_str())) {
-            if alone.is_none() || held.contains(&kind) {
-                pruned.in_use.push(kind);
-                continue;
-            }
-            let path = self.home.join(&kind);
-            let Usage { bytes, files } = measure(&path, reach)?;
-            remove(&path, reach)?;
-            pruned.removed.bytes += bytes;
-            pruned.removed.files += files;
-        }
-        Ok(pruned)
-    }
-
-    /// Removes all content of every kind but what is in use. What other layouts hold beside this one stays.
+    /// Removes everything but what is in use. What other layouts hold beside this one stays.
     ///
     /// # Errors
     ///
     /// If something cannot be removed, by `reach` neither.
-    pub fn clean(&self, reach: Option<&dyn Reach>) -> Result<Pruned, StoreError> {
-        let kinds = self.kinds()?;
-        self.prune(&kinds.iter().map(String::as_str).collect::<Vec<_>>(), reach)
+    pub fn clean(&self, reach: Option<&dyn Reach>) -> Result<Cleaned, StoreError> {
+        let mut cleaned = Cleaned { removed: self.swept(reach)?, in_use: Vec::new() };
+        let mut kinds = self.kinds()?;
+        // There lies what is discarded.
+        kinds.retain(|kind| kind != SCRATCH);
+        kinds.sort_by_key(|kind| kind != RECORDS);
+        let Some(mut alone) = self.alone(reach)? else { return Ok(Cleaned { in_use: kinds, ..cleaned }) };
+        let held = alone.held()?;
+        for kind in kinds {
+            if held.contains(&kind) {
+                cleaned.in_use.push(kind);
+            } else {
+                alone.discard(&Item::whole(kind))?;
+            }
+        }
+        cleaned.removed += alone.finish()?;
+        Ok(cleaned)
     }
 
-    /// The directories of this layout that hold content.
-    fn kinds(&self) -> Result<Vec<String>, StoreError> {
+    /// Where an item is.
+    pub fn place(&self, item: &Item) -> PathBuf {
+        self.home.join(&item.kind).join(&item.name)
+    }
+
+    /// Removes what the dead left, and fails where that fails.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be removed, by `reach` neither.
+    pub fn swept(&self, reach: Option<&dyn Reach>) -> Result<Usage, StoreError> {
+        let swept = self.sweep(reach)?;
+        swept.failures.into_iter().next().map_or(Ok(swept.usage), Err)
+    }
+
+    /// The kinds of content that there are: the keys of [`Store::usage`] but for the store's own.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be listed.
+    pub fn kinds(&self) -> Result<Vec<String>, StoreError> {
         let kinds = super::directories(&self.home)?;
         Ok(kinds.into_iter().filter(|kind| kind != "locks").collect())
     }
+}
 
-    /// The areas with a lock that somebody holds.
-    fn held_areas(&self) -> Result<BTreeSet<String>, StoreError> {
+impl Alone<'_> {
+    /// The items of a kind, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be read.
+    pub fn items(&self, kind: &str) -> Result<Vec<Item>, StoreError> {
+        let above = self.lock.0.home.join(super::plain(kind)?);
+        let mut names = vec![PathBuf::new()];
+        for _ in 0..depth(kind) {
+            let mut deeper = Vec::new();
+            for name in names {
+                let below = children(&above.join(&name))?;
+                deeper.extend(below.into_iter().map(|child| name.join(child)));
+            }
+            names = deeper;
+        }
+        let item = |name: PathBuf| {
+            let place = above.join(&name);
+            let mut usage = measure(&place, self.reach)?;
+            usage += measure(&mark(&place), self.reach)?;
+            Ok(Item { kind: kind.to_owned(), name, usage })
+        };
+        names.into_iter().filter(|name| above.join(name).exists()).map(item).collect()
+    }
+
+    /// The kinds of which this process itself holds something.
+    ///
+    /// # Errors
+    ///
+    /// If the locks cannot be listed.
+    pub fn held(&self) -> Result<BTreeSet<String>, StoreError> {
+        let locks = self.lock.0.home.join("locks");
         let mut held = BTreeSet::new();
-        for entry in crate::walk_sorted(&self.home.join("locks"))? {
+        for entry in crate::walk_sorted(&locks)? {
             let Some(area) = entry.path.to_str().and_then(area_of) else { continue };
-            if Lock::attempt(&self.home.join("locks").join(&entry.path), Absent::Leave)?.is_none() {
+            if Lock::attempt(&locks.join(&entry.path), Absent::Leave)?.is_none() {
                 held.insert(area.to_owned());
             }
         }
         Ok(held)
+    }
+
+    /// Takes an item away in one step; it is removed by [`Alone::finish`], or by a later sweep.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be moved.
+    pub fn discard(&mut self, item: &Item) -> Result<(), StoreError> {
+        let place = self.lock.0.place(item);
+        // What has no mark is not complete.
+        for path in [mark(&place), place.clone()] {
+            if path.symlink_metadata().is_err() {
+                continue;
+            }
+            let Some(discarded) = &self.discarded else {
+                self.removed += measure(&path, self.reach)?;
+                remove(&path, self.reach)?;
+                continue;
+            };
+            let to = discarded.path().join(self.count.to_string());
+            self.count += 1;
+            std::fs::rename(&path, &to).map_err(|source| FsError::Move { from: path, to, source })?;
+        }
+        if item.name.components().count() > 1 {
+            // Neighbours may be in it.
+            place.parent().and_then(|above| std::fs::remove_dir(above).ok());
+        }
+        Ok(())
+    }
+
+    /// Lets others in again, and removes what was discarded; how much that was.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be removed.
+    pub fn finish(self) -> Result<Usage, StoreError> {
+        let Self { lock, reach, discarded, mut removed, count: _ } = self;
+        drop(lock);
+        let Some(discarded) = discarded else { return Ok(removed) };
+        for name in super::listed(discarded.path())? {
+            let path = discarded.path().join(name);
+            removed += measure(&path, reach)?;
+            remove(&path, reach)?;
+        }
+        discarded.close()?;
+        Ok(removed)
     }
 }
 
@@ -179,10 +233,29 @@ fn area_of(lock: &str) -> Option<&str> {
     lock.split_once(',').or_else(|| lock.rsplit_once('-')).map(|(area, _)| area)
 }
 
-/// Proof that nobody else uses the store; while it lives, nobody else can open it.
-struct Alone<'a>(&'a Store);
+/// What is in a directory that may not be there, but for the marks of what else is in it.
+fn children(directory: &Path) -> Result<Vec<PathBuf>, FsError> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names: Vec<PathBuf> = super::listed(directory)?.into_iter().map(PathBuf::from).collect();
+    let marks: Vec<PathBuf> = names.iter().map(|name| mark(name)).collect();
+    names.retain(|name| !marks.contains(name) || directory.join(name).is_dir());
+    Ok(names)
+}
 
-impl<'a> Alone<'a> {
+/// What says that a directory is complete, if it is one that is kept.
+fn mark(place: &Path) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".complete");
+    place.with_file_name(name)
+}
+
+/// The store's lock, held alone.
+#[derive(Debug)]
+struct Exclusive<'a>(&'a Store);
+
+impl<'a> Exclusive<'a> {
     /// Trades our share of the store's lock for all of it; `None` if others have a share.
     fn attempt(store: &'a Store) -> Result<Option<Self>, StoreError> {
         let path = store.home.join("locks/store");
@@ -197,7 +270,7 @@ impl<'a> Alone<'a> {
     }
 }
 
-impl Drop for Alone<'_> {
+impl Drop for Exclusive<'_> {
     fn drop(&mut self) {
         // Without a share we are only less protected against somebody who cleans.
         drop(self.0.in_use.unlock().and_then(|()| self.0.in_use.lock_shared()));
@@ -206,60 +279,80 @@ impl Drop for Alone<'_> {
 
 #[cfg(test)]
 mod tests {
-    use hwb_ident::{Digest, Timestamp};
+    use hwb_ident::Digest;
 
     use super::*;
+    use crate::fs;
+
+    fn names(items: &[Item]) -> Vec<String> {
+        items.iter().map(|item| item.name.display().to_string()).collect()
+    }
 
     #[test]
-    fn counts_and_removes_by_kind() {
+    fn items_are_what_can_be_removed_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let blob = store.put_blob(&mut &[1; 10_000][..]).unwrap();
+        store.record_put("pins", "x", &1).unwrap();
+        let key = Digest::of(b"key");
+        let make = |path: &Path| fs::write_atomic(&path.join("file"), b"1").map_err(StoreError::from);
+        store.kept("things", &key, make).unwrap();
+        fs::create_directory(&store.directory("uv").unwrap().join("a/b")).unwrap();
+        let mut alone = store.alone(None).unwrap().unwrap();
+        let items = |alone: &Alone<'_>, kind: &str| alone.items(kind).unwrap();
+        let hex = blob.hex();
+        assert_eq!(names(&items(&alone, "blobs")), [format!("{}/{}", &hex[..2], &hex[2..])]);
+        assert_eq!(names(&items(&alone, "records")), ["pins/x.json"]);
+        assert_eq!(names(&items(&alone, "uv")), [""]);
+        assert_eq!(names(&items(&alone, "absent")), [""; 0]);
+        let things = items(&alone, "things");
+        assert_eq!(
+            (names(&things), things[0].usage.files),
+            (vec![key.short()], 2),
+            "its mark is a part of it"
+        );
+        assert!(things[0].used() > Timestamp::ZIP_EPOCH);
+        for kind in ["blobs", "things"] {
+            for item in items(&alone, kind) {
+                alone.discard(&item).unwrap();
+            }
+            assert_eq!(items(&alone, kind), []);
+        }
+        assert_eq!(alone.finish().unwrap().files, 3);
+        assert!(
+            !store.has_blob(&blob) && store.directory("things").unwrap().read_dir().unwrap().next().is_none()
+        );
+        assert_eq!(store.record_get("pins", "x").unwrap(), Some(1));
+    }
+
+    #[test]
+    fn everything_is_removed_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         store.put_blob(&mut &[1; 10_000][..]).unwrap();
         store.record_put("pins", "x", &1).unwrap();
         store.history_append(Timestamp::from_seconds(1), &1).unwrap();
-        let wheels = store.directory("wheels").unwrap();
-        fs::write_atomic(&wheels.join("a"), &[1; 10_000]).unwrap();
-        std::fs::hard_link(wheels.join("a"), wheels.join("b")).unwrap();
-        let usage = store.usage(None).unwrap();
-        let files: Vec<_> = usage.iter().map(|(kind, usage)| (kind.as_str(), usage.files)).collect();
-        assert_eq!(files, [("blobs", 1), ("history", 1), ("records", 1), ("tmp", 0), ("wheels", 2)]);
-        let bytes = |kind: &str| usage[kind].bytes;
-        assert!((10_000..20_000).contains(&bytes("wheels")), "{usage:?}");
-        let pruned = store.prune(&["wheels", "absent"], None).unwrap();
-        assert_eq!((pruned.removed.files, pruned.in_use), (2, Vec::new()));
-        let pruned = store.clean(None).unwrap();
-        // Our own place for incoming files is held by ourselves.
-        assert_eq!((pruned.removed.files, pruned.in_use), (3, vec!["tmp".to_owned()]));
+        assert_eq!(store.clean(None).unwrap().removed.files, 3);
+        assert_eq!(store.kinds().unwrap(), ["tmp"]);
         store.record_put("pins", "x", &2).unwrap();
         assert_eq!(store.record_get("pins", "x").unwrap(), Some(2));
     }
 
     #[test]
-    fn what_is_refused_is_reached_by_others() {
-        struct Other;
-        impl Reach for Other {
-            fn remove(&self, path: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-                Err(format!("not even {}", path.display()).into())
-            }
-            fn measure(&self, _: &Path) -> Result<Usage, Box<dyn Error + Send + Sync>> {
-                Ok(Usage { bytes: 1, files: 1 })
-            }
-        }
-        let path = Path::new("tree");
-        let failed = |kind: io::ErrorKind| Err(FsError::Read { path: path.to_owned(), source: kind.into() });
-        let measured = |kind, reach| {
-            reaching(path, reach, failed(kind), |reach| reach.measure(path))
-                .map_err(|error| error.to_string())
-        };
-        let other: Option<&dyn Reach> = Some(&Other);
-        assert_eq!(measured(io::ErrorKind::PermissionDenied, other), Ok(Usage { bytes: 1, files: 1 }));
-        assert_eq!(measured(io::ErrorKind::PermissionDenied, None), Err("cannot read `tree`".to_owned()));
-        assert_eq!(measured(io::ErrorKind::StorageFull, other), Err("cannot read `tree`".to_owned()));
-        let refused = failed(io::ErrorKind::PermissionDenied);
-        let again = |reach: &dyn Reach| reach.remove(path).map(|()| Usage::default());
-        let error = reaching(path, other, refused, again).unwrap_err();
-        assert_eq!(error.to_string(), "cannot reach what belongs to other ids in `tree`");
-        assert_eq!(error.source().unwrap().to_string(), "not even tree");
+    fn leaves_alone_what_others_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.record_put("pins", "x", &1).unwrap();
+        let other = Store::open(folder.path()).unwrap();
+        assert!(store.alone(None).unwrap().is_none());
+        assert_eq!(store.clean(None).unwrap().in_use, ["records"]);
+        let slot = other.slot("source", &Digest::of(b"key")).unwrap();
+        drop(other);
+        assert_eq!(store.clean(None).unwrap().in_use, ["source"]);
+        assert!(slot.path().is_dir());
+        assert_eq!(store.record_get::<u8>("pins", "x").unwrap(), None);
+        // Others can come again.
+        Store::open(folder.path()).unwrap();
     }
 
     #[test]
@@ -277,21 +370,30 @@ mod tests {
     }
 
     #[test]
-    fn leaves_alone_what_others_use() {
+    fn where_nothing_can_be_moved_away_it_is_removed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.put_blob(&mut &[1; 10_000][..]).unwrap();
+        let mut alone = store.alone(None).unwrap().unwrap();
+        alone.discarded = None;
+        let blob = alone.items("blobs").unwrap().remove(0);
+        alone.discard(&blob).unwrap();
+        assert_eq!(alone.items("blobs").unwrap(), []);
+        assert_eq!(alone.finish().unwrap().files, 1);
+    }
+
+    #[test]
+    fn what_is_discarded_by_the_dead_is_swept() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         store.record_put("pins", "x", &1).unwrap();
-        let other = Store::open(folder.path()).unwrap();
-        let in_use = |pruned: Pruned| pruned.in_use;
-        assert_eq!(in_use(store.prune(&["records"], None).unwrap()), ["records"]);
-        let slot = other.slot("source", &Digest::of(b"key")).unwrap();
-        drop(other);
-        assert_eq!(in_use(store.prune(&["source", "records"], None).unwrap()), ["source"]);
-        assert!(slot.path().is_dir());
-        drop(slot);
-        assert!(in_use(store.prune(&["source"], None).unwrap()).is_empty());
+        let mut alone = store.alone(None).unwrap().unwrap();
+        for item in alone.items(RECORDS).unwrap() {
+            alone.discard(&item).unwrap();
+        }
+        drop(alone);
         assert_eq!(store.record_get::<u8>("pins", "x").unwrap(), None);
-        // Others can come again.
-        Store::open(folder.path()).unwrap();
+        assert_eq!(store.swept(None).unwrap().files, 0, "it goes with the value");
+        assert!(crate::walk_sorted(&store.home.join("tmp/removed")).is_err());
     }
 }

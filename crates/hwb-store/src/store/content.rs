@@ -130,6 +130,16 @@ impl Store {
         Ok(documents)
     }
 
+    /// Marks a document as used now, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// If `area` or `name` is no plain name.
+    pub fn record_touch(&self, area: &str, name: &str) -> Result<(), StoreError> {
+        super::touch(&self.record_path(area, name)?);
+        Ok(())
+    }
+
     /// Removes a document; it need not be there.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hwb_ident::Digest;
 
-use super::collect::remove;
-use super::{Lock, Reach, Store, StoreError, fs, plain};
+use super::usage::{measure, remove};
+use super::{Lock, Reach, Store, StoreError, Usage, fs, plain};
 
 /// The last part of the names of locks.
 pub(super) const KEPT: &str = "kept";
@@ -47,6 +47,7 @@ impl Store {
         let place = above.join(key.short());
         let marker = marker(&place);
         if is_complete(&marker, key) {
+            super::touch(&marker);
             return Ok(place);
         }
         let lock = Lock::wait(&self.lock_file(&kept_lock(area, &key.short()))).map_err(StoreError::from)?;
@@ -67,20 +68,22 @@ impl Store {
         Ok(place)
     }
 
-    /// Removes what a dead process left half made of `key` in `area`. The caller holds its lock.
+    /// Removes what a dead process left half made of `key` in `area`, and says how much. The caller holds its lock.
     pub(super) fn remove_half_made(
         &self,
         area: &str,
         key: &str,
         reach: Option<&dyn Reach>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Usage, StoreError> {
         let place = self.home.join(area).join(key);
         let marker = marker(&place);
         if marker.exists() {
-            return Ok(());
+            return Ok(Usage::default());
         }
+        let usage = measure(&place, reach)?;
         remove(&place, reach)?;
-        Ok(fs::remove_tree(&fs::partial(&marker, 0))?)
+        fs::remove_tree(&fs::partial(&marker, 0))?;
+        Ok(usage)
     }
 }
 

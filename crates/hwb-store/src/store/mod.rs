@@ -18,28 +18,33 @@
 //! Everything may be deleted at any time while no build runs. A directory of a claim exists only while its lock file
 //! does, and the lock file is removed last: what a killed process leaves is found by one listing of `locks`.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
 
 use crate::fs::{self, FsError};
 use crate::lock::{Absent, Lock};
+use crate::os::Name;
 
 mod claim;
 mod collect;
 mod content;
 mod kept;
 mod named;
+mod usage;
 
 pub use self::claim::{Scratch, Slot, Swept};
-pub use self::collect::{Pruned, Reach, Usage};
+pub use self::collect::{Alone, Cleaned, Item};
 pub use self::content::Incoming;
 pub use self::named::Named;
+pub use self::usage::{Reach, Usage};
 
 /// What the marker of this layout holds.
 const VERSION: &[u8] = b"hwb store 1\n";
@@ -204,15 +209,28 @@ fn share(path: &Path) -> Result<File, FsError> {
     Ok(file)
 }
 
-/// The names of the directories in a directory.
+/// The names of the directories in a directory, sorted.
 fn directories(above: &Path) -> Result<Vec<String>, FsError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listed = rustix::fs::open(above, flags, Mode::empty())
-        .map_err(std::io::Error::from)
-        .and_then(|opened| crate::os::list(opened.as_fd()));
-    let names = listed.map_err(FsError::read(above))?.into_iter();
-    let directories = names.filter(|name| name.kind == FileType::Directory);
+    let directories = list(above)?.into_iter().filter(|name| name.kind == FileType::Directory);
     Ok(directories.filter_map(|name| name.name.into_string().ok()).collect())
+}
+
+/// Everything that is in a directory, sorted.
+fn listed(above: &Path) -> Result<Vec<OsString>, FsError> {
+    Ok(list(above)?.into_iter().map(|name| OsString::from_vec(name.name.into_bytes())).collect())
+}
+
+fn list(above: &Path) -> Result<Vec<Name>, FsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(above, flags, Mode::empty()).map_err(std::io::Error::from);
+    opened.and_then(|opened| crate::os::list(opened.as_fd())).map_err(FsError::read(above))
+}
+
+/// Marks something as used now. Where that is refused, it only seems older than it is.
+fn touch(path: &Path) {
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).ok();
 }
 
 /// Checks that `name` is a plain file name that hides nothing and leads nowhere.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::collect::remove;
+use super::usage::remove;
 use super::{Absent, FsError, Lock, Reach, Scratch, Store, StoreError, fs, plain};
 
 /// A name that this process has to itself. As long as it has, nobody else puts anything there or takes it away.
@@ -130,14 +130,13 @@ mod tests {
         let named = store.named("things", "my-name").unwrap().unwrap();
         assert!(other.named("things", "my-name").unwrap().is_none());
         put(&store, &named);
-        drop(other);
-        assert_eq!(store.prune(&["things"], None).unwrap().in_use, ["things"]);
         // Nothing takes the place of what is there.
         let scratch = store.scratch("made").unwrap();
         fs::write_atomic(&scratch.path().join("file"), b"other").unwrap();
         assert!(matches!(named.put(scratch), Err(StoreError::Fs(FsError::Move { .. }))));
         drop(named);
-        assert_eq!(store.prune(&["things"], None).unwrap().removed.files, 1);
+        drop(other);
+        assert_eq!(store.clean(None).unwrap().removed.files, 1);
         assert_eq!(names(&store), [""; 0]);
     }
 }

@@ -6,6 +6,7 @@ mod index;
 mod parse;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
@@ -306,8 +307,11 @@ pub(crate) enum CacheCommand {
     Dir,
     /// Show how much the cache holds, by kind
     Du,
-    /// Remove what killed builds left behind, or everything of some kinds
-    #[command(after_help = "Examples:\n  hwb cache prune\n  hwb cache prune --kind uv")]
+    /// Remove what nothing needs: what killed commands left behind, parts of images that no name and no run leads to
+    #[command(after_help = "Examples:
+  hwb cache prune
+  hwb cache prune --kind uv --older-than 30d
+  hwb cache prune --all --keep-size 5GB")]
     Prune(PruneArguments),
     /// Remove everything that no running build holds
     Clean,
@@ -319,6 +323,15 @@ pub(crate) struct PruneArguments {
     /// Only this kind, as `hwb cache du` names it; repeatable
     #[arg(long = "kind", value_name = "KIND")]
     pub(crate) kinds: Vec<String>,
+    /// Only what was not used for so long: 12h, 30d
+    #[arg(long, value_name = "AGE", value_parser = parse::age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Only until the cache is no larger than this, the longest unused first: 500MB, 5GB
+    #[arg(long, value_name = "SIZE", visible_alias = "keep-storage", value_parser = image::bytes)]
+    pub(crate) keep_size: Option<u64>,
+    /// Whatever comes again by itself, images that have a name too; not those that a name with a digest or a run needs
+    #[arg(short, long)]
+    pub(crate) all: bool,
 }
 
 /// `hwb completions`

@@ -41,6 +41,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     hwb_lib::settings::parse_duration(text)
 }
 
+/// Parses `30d` and `2w` besides.
+pub(super) fn age(text: &str) -> Result<Duration, ValueError> {
+    let seconds = |unit, days: u64| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(days * 86_400);
+    match seconds('d', 1).or_else(|| seconds('w', 7)) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => duration(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +68,20 @@ mod tests {
         check("=b", None);
         assert_eq!(config_setting("--flag").unwrap().value, "");
         assert!(config_setting("").is_err());
+    }
+
+    #[test]
+    fn ages_may_be_long() {
+        let check = |text: &str, seconds: Option<u64>| {
+            assert_eq!(age(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("30d", Some(2_592_000));
+        check("2w", Some(1_209_600));
+        check("1h30m", Some(5_400));
+        check("0d", Some(0));
+        for wrong in ["", "d", "1.5d", "-1d", "x", "99999999999999999999d", "18446744073709551615w"] {
+            check(wrong, None);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use hwb_lib::Error;
-use hwb_lib::cache::{self, CacheUsage, Kinds, Removed};
+use hwb_lib::cache::{self, CacheUsage, PruneRequest, Removed, Scope};
 
 use super::Context;
 use crate::arguments::{CacheCommand, Output, Verbosity};
@@ -28,11 +28,18 @@ pub(crate) fn run(context: &Context, command: &CacheCommand) -> Result<ExitCode,
             }
         }
         CacheCommand::Prune(arguments) => {
-            let kinds = match arguments.kinds.as_slice() {
-                [] => Kinds::LeftBehind,
-                kinds => Kinds::Named(kinds.to_vec()),
+            let request = PruneRequest {
+                kinds: arguments.kinds.clone(),
+                older_than: arguments.older_than,
+                keep_size: arguments.keep_size,
+                scope: if arguments.all { Scope::All } else { Scope::Unneeded },
             };
-            show_removed(context, &cache::prune(&settings, &context.ambient, &kinds)?);
+            let removed = cache::prune(&settings, &context.ambient, &request)?;
+            show_removed(context, &removed);
+            if let Some(left) = removed.left.filter(|left| request.keep_size.is_some_and(|keep| *left > keep))
+            {
+                show_left(context, left, request.scope);
+            }
         }
         CacheCommand::Clean => show_removed(context, &cache::clean(&settings, &context.ambient)?),
     }
@@ -54,9 +61,26 @@ fn show_removed(context: &Context, removed: &Removed) {
         Output::Text if context.global.verbosity() == Verbosity::Quiet => {}
         Output::Text => {
             render::print(&format!("Removed {} files ({})\n", removed.files, text::size(removed.bytes)));
+            for image in &removed.images {
+                render::print(&format!("Removed the name {image}\n"));
+            }
             if !removed.in_use.is_empty() {
-                render::print(&format!("Left alone, as a build uses it: {}\n", removed.in_use.join(", ")));
+                render::print(&format!(
+                    "Left alone, as another hwb is running: {}\n",
+                    removed.in_use.join(", ")
+                ));
             }
         }
+    }
+}
+
+/// Says that what could go did not suffice.
+fn show_left(context: &Context, left: u64, scope: Scope) {
+    let more = match scope {
+        Scope::Unneeded => "; --all removes what images need too",
+        Scope::All => "",
+    };
+    if context.output() == Output::Text && context.global.verbosity() != Verbosity::Quiet {
+        render::print(&format!("The cache still has {}{more}\n", text::size(left)));
     }
 }

@@ -12,7 +12,7 @@ use hwb_lib::image::RunName;
 
 pub(crate) use self::commit::{CommitArguments, Compression};
 pub(crate) use self::files::{ExportArguments, ImportArguments};
-pub(crate) use self::place::Place;
+pub(crate) use self::place::{Place, bytes};
 pub(crate) use self::registry::{LoginArguments, LogoutArguments, PushArguments};
 pub(crate) use self::right::Cap;
 pub(crate) use self::run::{Pull, RunArguments, RunNetwork};

@@ -1,6 +1,8 @@
-//! `hwb image`, with a registry of the test; [`run`] is about commands in images, [`kept`] about what they leave.
+//! `hwb image`, with a registry of the test; [`run`] is about commands in images, [`kept`] about what they leave,
+//! [`pruned`] about what is removed.
 
 mod kept;
+mod pruned;
 mod run;
 
 use hwb_testkit::image::push_index;
