@@ -43,7 +43,7 @@ impl Operation {
             Self::Pull => place.must(&["cache", "clean"]).map(drop),
             Self::Run => {
                 place.must(&["image", "pull", &place.stage.image])?;
-                place.must(&["cache", "prune", "--kind", "snapshots"])?;
+                place.must(&["cache", "prune", "--all", "--kind", "snapshots"])?;
                 self.make_room(place)
             }
             Self::Commit => make_run(place),
@@ -58,6 +58,9 @@ impl Operation {
             }
             Self::Prune => {
                 make_changed(place)?;
+                if place.has_run(RUN)? {
+                    place.must(&["image", "rm", "--run", RUN])?;
+                }
                 place.must(&["image", "run", "--rm", &changed(place), "true"]).map(drop)
             }
         }
@@ -76,7 +79,7 @@ impl Operation {
                 place.hwb(&["image", "export", "-o", &archive, &changed])
             }
             Self::Import => place.hwb(&["image", "import", &place.file("source.tar").display().to_string()]),
-            Self::Prune => place.hwb(&["cache", "prune", "--kind", "blobs", "--kind", "snapshots"]),
+            Self::Prune => place.hwb(&["cache", "prune", "--all"]),
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::fetch::digest;
 use crate::full::image::origin::Origin;
 use crate::full::image::person::{Person, Who};
-use crate::programs::capture;
+use crate::programs::{capture, program};
 
 /// How long the processes of a killed command may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -203,6 +203,7 @@ impl Place<'_> {
             ensure!(digest(&blob)? == called, "the blob {called} has another digest");
         }
         self.must(&["cache", "prune"])?;
+        self.check_sum()?;
         ensure!(self.claims()? == 0, "claims are left: {:?}", files_below(&self.cache.join("v1/locks"))?);
         let scratch = files_below(&self.cache.join("v1/tmp"))?;
         ensure!(scratch.is_empty(), "scratch space is left: {scratch:?}");
@@ -214,14 +215,33 @@ impl Place<'_> {
         Ok(left)
     }
 
+    /// Checks that what hwb measures is what there is.
+    fn check_sum(&self) -> anyhow::Result<()> {
+        let usage: Value = serde_json::from_str(&self.must(&["cache", "du", "--json"])?)?;
+        let kinds = usage["kinds"].as_array().context("there are kinds")?;
+        let sum: u64 = kinds.iter().filter_map(|kind| kind["bytes"].as_u64()).sum();
+        let said = capture(program("du").args(["-s", "-B1"]).arg(&self.cache))?;
+        let whole = said.split_whitespace().next().context("du says nothing")?;
+        ensure!(sum.to_string() == whole, "hwb measures {sum} bytes, du {whole}");
+        Ok(())
+    }
+
     /// Locks besides the store's own.
     fn claims(&self) -> anyhow::Result<usize> {
         let locks = files_below(&self.cache.join("v1/locks"))?;
         Ok(locks.iter().filter(|lock| !lock.ends_with("store")).count())
     }
 
-    /// Clears the cache, and checks that nothing but the store's own marks is left.
+    /// Removes everything step by step and at once, and checks that nothing is left but what must be.
     pub(super) fn check_clean(&self) -> anyhow::Result<()> {
+        for run in self.listed(&["image", "ls", "--runs", "--json"])? {
+            self.must(&["image", "rm", "--run", run["name"].as_str().context("a run has a name")?])?;
+        }
+        self.must(&["cache", "prune", "--all"])?;
+        for kind in ["blobs", "records", "runs", "snapshots", "tmp"] {
+            let left = files_below(&self.cache.join("v1").join(kind))?;
+            ensure!(left.is_empty(), "`hwb cache prune --all` leaves {left:?}");
+        }
         self.must(&["cache", "clean"])?;
         let left: Vec<String> = files_below(&self.cache)?
             .iter()

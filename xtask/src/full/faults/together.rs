@@ -41,8 +41,8 @@ pub(super) fn run(stage: &Stage) -> anyhow::Result<Tried> {
     for round in 0..ROUNDS {
         place.must(&["cache", "clean"])?;
         let pull = begin(&place, &["image", "pull", image])?;
-        tried.prunes +=
-            prune_beside(&place, pull).with_context(|| format!("pull beside prune, round {round}"))?;
+        tried.prunes += prune_beside(&place, pull, &["cache", "prune"])
+            .with_context(|| format!("pull beside prune, round {round}"))?;
         ensure!(place.has_image(image)?, "what was pulled beside prunes is not there");
         place.check()?;
         tried.beside += 1;
@@ -50,8 +50,8 @@ pub(super) fn run(stage: &Stage) -> anyhow::Result<Tried> {
     for round in 0..ROUNDS {
         place.must(&["image", "pull", image])?;
         let run = begin(&place, &["image", "run", image, "sh", "-c", READ])?;
-        tried.prunes +=
-            prune_beside(&place, run).with_context(|| format!("run beside prune, round {round}"))?;
+        tried.prunes += prune_beside(&place, run, &["cache", "prune", "--all"])
+            .with_context(|| format!("run beside prune, round {round}"))?;
         place.check()?;
         tried.runs += 1;
     }
@@ -60,10 +60,10 @@ pub(super) fn run(stage: &Stage) -> anyhow::Result<Tried> {
 }
 
 /// Prunes for as long as a command runs, which must end well; how often.
-fn prune_beside(place: &Place<'_>, mut child: Child) -> anyhow::Result<usize> {
+fn prune_beside(place: &Place<'_>, mut child: Child, prune: &[&str]) -> anyhow::Result<usize> {
     let mut prunes = 0;
     while child.try_wait()?.is_none() {
-        place.must(&["cache", "prune"])?;
+        place.must(prune)?;
         place.must(&["cache", "du"])?;
         prunes += 1;
     }
