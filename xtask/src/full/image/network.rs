@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::person::{PATH, Person};
+use super::person::Person;
 use super::{Found, Setting};
+use crate::ordinary_user::PATH;
 use crate::programs::capture;
 
 /// What is to be looked at, each for [`PROGRAMS`].
