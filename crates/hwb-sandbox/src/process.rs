@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use crate::cancel::Cancel;
 use crate::held::Held;
 use crate::helper::{HELPER_ARGUMENT, Report, Request};
-use crate::os::{self, ControlEnd, Prelude, Users};
+use crate::os::{self, ControlEnd, Prelude};
 use crate::session::{Deadline, ExitStatus, Nowhere, OutputSink, Running, SandboxError, Stream};
 use crate::spec::SessionSpec;
 
@@ -125,13 +125,7 @@ impl Launch {
                 let supervision = Supervision::Group;
                 let control = answers_end.map(ControlEnd::claim).transpose()?;
                 let mut command = self.command(&self.program, &self.arguments, &self.cwd);
-                let prelude = Prelude {
-                    parent,
-                    death_signal: Signal::KILL,
-                    inherited: Vec::new(),
-                    control,
-                    users: Users::Inherited,
-                };
+                let prelude = Prelude { parent, death_signal: Signal::KILL, inherited: Vec::new(), control };
                 os::before_exec(&mut command, prelude);
                 Ok(Prepared { command, answers, reports: None, supervision, program })
             }
@@ -157,10 +151,7 @@ impl Launch {
                 let inherited = [reports_end].into_iter().chain(answers_end).collect();
                 // It ends the command before itself.
                 let death_signal = Signal::TERM;
-                os::before_exec(
-                    &mut command,
-                    Prelude { parent, death_signal, inherited, control: None, users: Users::Inherited },
-                );
+                os::before_exec(&mut command, Prelude { parent, death_signal, inherited, control: None });
                 Ok(Prepared { command, answers, reports: Some(File::from(reports)), supervision, program })
             }
         }

@@ -20,9 +20,9 @@ use super::strategy::NAME;
 use super::wire::{self, Answer, Order};
 use crate::cancel::Cancel;
 use crate::held::Remote;
-use crate::helper::{Guarantee, HELPER_ARGUMENT, HOLDER, Mapping, Report, limit};
+use crate::helper::{Guarantee, HELPER_ARGUMENT, HOLDER, Mapping};
 use crate::host::{HostCommand, Started};
-use crate::os::{self, Extent, Prelude, Users};
+use crate::os::{self, Extent, Prelude};
 use crate::process::{on_lasting_thread, refusal};
 use crate::session::{ExitStatus, SandboxError};
 
@@ -56,25 +56,23 @@ impl Holder {
             Ids::Ranges { .. } => Mapping::Ranges,
             Ids::Single => Mapping::Single,
         };
-        let (socket, child) =
-            launch(helper, mapping).map_err(|error| match (mapping, error.raw_os_error()) {
-                // Root without the rights of root.
-                (Mapping::None, _) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    unsupported(Guarantee::Namespaces, error)
-                }
-                (Mapping::Ranges, Some(libc::EPERM | libc::ENOSPC | libc::EUSERS | libc::EINVAL)) => {
-                    refusal(NAME, Report::unsupported(Guarantee::Ids, &limit(error)), program())
-                }
-                _ => spawn(error),
-            })?;
+        let (socket, child) = launch(helper, mapping).map_err(|error| match (mapping, error.kind()) {
+            // Root without the rights of root.
+            (Mapping::None, io::ErrorKind::PermissionDenied) => unsupported(Guarantee::Namespaces, error),
+            _ => spawn(error),
+        })?;
         let holder = Self { ids, child, socket };
-        // It is loaded meanwhile.
-        holder.map()?;
-        match wire::next_answer(&holder.socket).map_err(spawn)? {
-            Some((Answer::Ready, _)) => Ok(Arc::new(holder)),
-            Some((Answer::Refused(report), _)) => Err(refusal(NAME, report, program())),
-            Some((Answer::Started { .. } | Answer::Ended(_), _)) | None => {
-                Err(spawn(io::ErrorKind::InvalidData.into()))
+        loop {
+            match wire::next_answer(&holder.socket).map_err(spawn)? {
+                Some((Answer::Ready, _)) => return Ok(Arc::new(holder)),
+                Some((Answer::Unmapped, _)) => {
+                    holder.map()?;
+                    wire::answer(&holder.socket, &Answer::Ready, &[]).map_err(spawn)?;
+                }
+                Some((Answer::Refused(report), _)) => return Err(refusal(NAME, report, program())),
+                Some((Answer::Started { .. } | Answer::Ended(_), _)) | None => {
+                    return Err(spawn(io::ErrorKind::InvalidData.into()));
+                }
             }
         }
     }
@@ -98,8 +96,7 @@ impl Holder {
                 return Err(unsupported(Guarantee::Ids, io::Error::other(said)));
             }
         }
-        let told = wire::answer(&self.socket, &Answer::Ready, &[]);
-        told.map_err(|source| unsupported(Guarantee::Ids, source))
+        Ok(())
     }
 
     /// Gives an order, and waits until it is begun.
@@ -124,7 +121,7 @@ impl Holder {
                 while wire::next_answer(&channel).map_err(spawn)?.is_some() {}
                 Err(refusal(NAME, report, program.to_owned()))
             }
-            Some((Answer::Ready | Answer::Ended(_), _)) | None => {
+            Some((Answer::Unmapped | Answer::Ready | Answer::Ended(_), _)) | None => {
                 Err(spawn(io::ErrorKind::UnexpectedEof.into()))
             }
         }
@@ -244,12 +241,7 @@ fn launch(helper: &Path, mapping: Mapping) -> io::Result<(OwnedFd, Child)> {
     let mut command = Command::new(program);
     command.args(args).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let users = match mapping {
-        // The programs that map them can so begin before it is loaded.
-        Mapping::Ranges => Users::New,
-        Mapping::None | Mapping::Single => Users::Inherited,
-    };
-    let prelude = Prelude { parent, death_signal: Signal::KILL, inherited: vec![end], control: None, users };
+    let prelude = Prelude { parent, death_signal: Signal::KILL, inherited: vec![end], control: None };
     os::before_exec(&mut command, prelude);
     let child = on_lasting_thread(move || command.spawn())??;
     drop(view);

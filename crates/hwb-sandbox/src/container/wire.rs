@@ -88,7 +88,9 @@ pub(crate) enum StreamOrder {
 /// What is said of a started process, on its channel; its end says that it and everything it started is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The holder takes orders; to the holder: its ids are mapped.
+    /// The holder waits for its ids to be mapped.
+    Unmapped,
+    /// The holder takes orders.
     Ready,
     /// The command runs. With a terminal, its other end comes along; a network comes itself.
     Started {

@@ -18,7 +18,6 @@ use super::container::Filters;
 use super::namespaces::{limit, map_one};
 use super::request::{Guarantee, Report};
 use super::{Work, container, wakeup};
-use crate::container::Capabilities;
 use crate::container::wire::{self, Answer, CommandOrder, NetworkOrder, Order};
 use crate::os;
 use crate::session::ExitStatus;
@@ -86,8 +85,6 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
         }
     };
     let mut filters = Filters::default();
-    // While hwb makes up its order.
-    filters.expect(request.mapping);
     match serve(socket, wakeup, &mut filters) {
         None => ExitCode::SUCCESS,
         Some(Task::Command { order, channel, streams }) => match filters.of(&order) {
@@ -127,7 +124,7 @@ fn prepare(request: &Request, socket: &OwnedFd) -> Result<OwnedFd, Report> {
     attempt().map_err(failed)
 }
 
-/// Enters a user namespace, unless it is there or there is to be none, and becomes root of it.
+/// Enters a user namespace, where there is to be one, and becomes root of it.
 fn enter_ids(mapping: Mapping, socket: &OwnedFd) -> io::Result<()> {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     match mapping {
@@ -137,7 +134,9 @@ fn enter_ids(mapping: Mapping, socket: &OwnedFd) -> io::Result<()> {
             map_one((0, user), (0, group))?;
         }
         Mapping::Ranges => {
-            // It is in there already; the programs that may map ranges are not for processes inside.
+            os::unshare(UnshareFlags::NEWUSER).map_err(limit)?;
+            wire::answer(socket, &Answer::Unmapped, &[])?;
+            // The programs that may map ranges are not for processes inside.
             match wire::next_answer(socket)? {
                 Some((Answer::Ready, _)) => {}
                 _ => return Err(io::ErrorKind::Interrupted.into()),
@@ -147,9 +146,7 @@ fn enter_ids(mapping: Mapping, socket: &OwnedFd) -> io::Result<()> {
     }
     let (user, group) = (Uid::ROOT, Gid::ROOT);
     rustix::thread::set_thread_res_gid(group, group, group)?;
-    rustix::thread::set_thread_res_uid(user, user, user)?;
-    // As root it needs no rights that are handed on to whatever is executed.
-    container::set_capabilities(Capabilities::ALL)
+    Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
 }
 
 /// What a copy of the holder is to do.

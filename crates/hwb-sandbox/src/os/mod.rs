@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
-use rustix::thread::{CapabilitySets, UnshareFlags};
+use rustix::thread::UnshareFlags;
 
-use crate::container::Capabilities;
 use crate::signals::Again;
 
 mod container;
@@ -44,17 +43,6 @@ pub(crate) struct Prelude {
     pub(crate) inherited: Vec<OwnedFd>,
     /// What becomes its descriptor 3.
     pub(crate) control: Option<ControlEnd>,
-    /// Where its ids are of.
-    pub(crate) users: Users,
-}
-
-/// The user namespace of a new process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Users {
-    /// That of its parent.
-    Inherited,
-    /// A new one without ids, in which it has every right; the program too.
-    New,
 }
 
 /// The writing end of a control pipe, on its way to descriptor 3 of a new process.
@@ -106,10 +94,6 @@ impl ControlEnd {
 impl Prelude {
     /// Runs between fork and exec.
     fn run(&self) -> io::Result<()> {
-        // First, as it may clear the signal.
-        if self.users == Users::New {
-            enter_user_namespace()?;
-        }
         rustix::process::set_parent_process_death_signal(Some(self.death_signal))?;
         if rustix::process::getppid() != Some(self.parent) {
             return Err(rustix::io::Errno::SRCH.into());
@@ -125,22 +109,6 @@ impl Prelude {
         }
         self.control.as_ref().map_or(Ok(()), ControlEnd::install)
     }
-}
-
-/// Enters a new user namespace, and keeps the rights in it through exec, which leaves only root's to anybody: before ids
-/// are mapped, nobody is root.
-fn enter_user_namespace() -> io::Result<()> {
-    unshare(UnshareFlags::NEWUSER)?;
-    let sets = rustix::thread::capabilities(None)?;
-    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: sets.permitted, ..sets })?;
-    for capability in Capabilities::NONE.others() {
-        match rustix::thread::configure_capability_in_ambient_set(capability, true) {
-            // The kernel has no capability of this number, nor of any higher.
-            Err(rustix::io::Errno::INVAL) => break,
-            result => result?,
-        }
-    }
-    Ok(())
 }
 
 /// Lets `command` run `prelude` before it executes its program.
@@ -188,8 +156,7 @@ pub(crate) fn adopt(number: RawFd) -> OwnedFd {
 #[expect(unsafe_code, reason = "sharing of descriptors could be undone between threads")]
 pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     debug_assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
-    // SAFETY: no flag that is passed here concerns descriptors, and the helper has one thread, as a process has between
-    // fork and exec.
+    // SAFETY: no flag that is passed here concerns descriptors, and the helper has one thread.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
