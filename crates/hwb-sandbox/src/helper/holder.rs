@@ -85,6 +85,8 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
         }
     };
     let mut filters = Filters::default();
+    // While hwb makes up its order.
+    filters.expect(request.mapping);
     match serve(socket, wakeup, &mut filters) {
         None => ExitCode::SUCCESS,
         Some(Task::Command { order, channel, streams }) => match filters.of(&order) {

@@ -22,6 +22,7 @@ pub(super) use self::command::set_capabilities;
 use self::command::{Ask, Place};
 use self::furnish::{Furniture, Terminal};
 use self::target::Targets;
+use super::holder::Mapping;
 use super::namespaces::raise_loopback;
 use super::request::{Guarantee, Report};
 use super::wakeup;
@@ -70,6 +71,15 @@ impl Filters {
                 asking: Some(make(seccomp::Owners::Recorded)?),
             },
         })
+    }
+
+    /// Makes the one that is most often wanted.
+    pub(super) fn expect(&mut self, mapping: Mapping) {
+        let owners = match mapping {
+            Mapping::None | Mapping::Ranges => seccomp::Owners::Real,
+            Mapping::Single => seccomp::Owners::Forged,
+        };
+        let _kept = self.make(Policy { capabilities: Capabilities::usual(Network::Host), owners });
     }
 
     fn make(&mut self, policy: Policy) -> Option<Vec<Instruction>> {
