@@ -16,6 +16,9 @@ use crate::workspace::Workspace;
 /// Only what every user of the machine has.
 pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// How the names of home folders begin.
+const PREFIX: &str = "hwb-user-";
+
 /// A test program, and the package it belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TestProgram {
@@ -56,8 +59,10 @@ impl Account {
     }
 
     fn with(suffix: &str, options: &[&str]) -> anyhow::Result<Self> {
-        let home = tempfile::Builder::new().prefix("hwb-user-").tempdir().context("no temporary folder")?;
-        let name = format!("hwb-ci-{}{suffix}", std::process::id());
+        let home = tempfile::Builder::new().prefix(PREFIX).tempdir().context("no temporary folder")?;
+        // In a namespace of its own every process has the same number; that of the folder is drawn.
+        let drawn = home.path().file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = format!("hwb-ci-{}{suffix}", drawn.trim_start_matches(PREFIX));
         capture(
             program("useradd")
                 .args(options)
