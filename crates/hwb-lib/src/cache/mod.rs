@@ -1,6 +1,6 @@
 //! `hwb cache`: where the store is, how much it holds, and its removal.
 //!
-//! [`mod@prune`] looks at what there is, `plan` decides what goes.
+//! [`prune()`] looks at what there is, `plan` decides what goes.
 
 mod plan;
 mod prune;
