@@ -14,7 +14,7 @@ use crate::audit::{Claim, Note, Purelib};
 use crate::code::Code;
 use crate::elf::{ElfError, MAGIC};
 use crate::object::{HEAD, Object, is_native};
-use crate::parallel::in_parallel;
+use crate::parallel::{Load, in_parallel};
 use crate::policy::Libc;
 use crate::repair::Plan;
 use crate::walk::{External, external_libraries, folders_outside};
@@ -156,7 +156,8 @@ fn read_all(wheel: &Wheel<'_>, threads: NonZero<usize>) -> Result<Vec<Native>, A
     files.sort_by_key(|member| std::cmp::Reverse(member.size));
     let rows: BTreeMap<_, _> = wheel.record().rows.iter().map(|row| (&row.path, row)).collect();
     let read = |member: &&Member| read(wheel, member, rows.get(&member.path).copied());
-    let done = in_parallel(threads, &files, read);
+    let load = |member: &&Member| Load { time: member.size, memory: member.size };
+    let done = in_parallel(threads, &files, load, read);
     let mut done: Vec<_> = files.iter().map(|member| &member.path).zip(done).collect();
     // Of several failures the same one, however large their files are.
     done.sort_by_key(|(path, _)| *path);

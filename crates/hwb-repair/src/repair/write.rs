@@ -17,7 +17,7 @@ use crate::code::Code;
 use crate::elf::edit::{Edits, edit};
 use crate::elf::strip::strip;
 use crate::object::Object;
-use crate::parallel::in_parallel;
+use crate::parallel::{Load, in_parallel};
 use crate::repair::sbom::Package;
 use crate::wheel::{AuditError, repaired};
 
@@ -101,8 +101,8 @@ pub fn write<'a>(
 ) -> Result<Repaired<'a>, RepairError> {
     let mut jobs = jobs(wheel, plan, supplies.packages)?;
     // The longest first.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.cost()));
-    let done = in_parallel(finish.threads, &jobs, |job| job.part(wheel, supplies, finish));
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.load().time));
+    let done = in_parallel(finish.threads, &jobs, Job::load, |job| job.part(wheel, supplies, finish));
     let done = done.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (parts, objects): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     let code = repaired(code, plan, objects.into_iter().flatten())?;
@@ -159,15 +159,17 @@ fn described(wheel: &Wheel<'_>, plan: &Plan) -> Result<Vec<u8>, RepairError> {
 }
 
 impl Job<'_> {
-    /// How long it takes, by what has to be read and packed.
-    fn cost(&self) -> u64 {
+    /// What it takes, by what has to be read and packed.
+    fn load(&self) -> Load {
         /// Packing takes so much longer than unpacking.
         const PACKING: u64 = 8;
+        let changed = |size: u64| Load { time: size.saturating_mul(PACKING), memory: size };
         match self {
-            Self::Keep(member) => member.size,
-            Self::Change(member, ..) => member.size.saturating_mul(PACKING),
-            Self::Graft(graft) => graft.size.saturating_mul(PACKING),
-            Self::Make(..) => 0,
+            // It goes by in pieces.
+            Self::Keep(member) => Load { time: member.size, memory: 0 },
+            Self::Change(member, ..) => changed(member.size),
+            Self::Graft(graft) => changed(graft.size),
+            Self::Make(..) => Load { time: 0, memory: 0 },
         }
     }
 
