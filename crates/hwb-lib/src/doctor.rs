@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ambient::Ambient;
-use crate::image::network;
+use crate::image::{emulation, network};
 use crate::python;
 use crate::settings::Settings;
 
@@ -63,7 +63,7 @@ pub fn examine(settings: &Settings, ambient: &Ambient) -> Vec<Finding> {
     findings.push(control_groups());
     findings.push(isolated_networks(ambient));
     findings.extend(helpers(ambient));
-    findings.extend(emulators());
+    findings.push(emulators(ambient));
     findings.push(disk(settings));
     findings
 }
@@ -173,20 +173,26 @@ fn helpers(ambient: &Ambient) -> Vec<Finding> {
 }
 
 /// What the kernel runs for other processors.
-fn emulators() -> Vec<Finding> {
-    let folder = Path::new("/proc/sys/fs/binfmt_misc");
-    let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok()?.strip_prefix("qemu-").map(str::to_owned))
-        .collect();
-    names.sort();
-    vec![Finding {
+fn emulators(ambient: &Ambient) -> Finding {
+    let names = |machines: Vec<emulation::Machine>| {
+        machines.iter().map(|machine| machine.name).collect::<Vec<_>>().join(", ")
+    };
+    let (registered, installed) = (names(emulation::registered()), names(emulation::installed(ambient)));
+    let is_ready = !registered.is_empty();
+    let mend = (!is_ready).then(|| emulation::mend_by(!installed.is_empty()).to_owned());
+    Finding {
         area: Area::Emulation,
         what: "emulators".to_owned(),
-        state: if names.is_empty() { State::Optional } else { State::Ready },
-        detail: if names.is_empty() { "none registered".to_owned() } else { names.join(", ") },
-        mend: names.is_empty().then(|| "Debian: apt install qemu-user-static".to_owned()),
-    }]
+        state: if is_ready { State::Ready } else { State::Optional },
+        detail: match (is_ready, installed.is_empty()) {
+            (true, _) => registered,
+            (false, true) => "none registered".to_owned(),
+            (false, false) => format!(
+                "none registered; an ordinary user's containers register their own since Linux 6.7: {installed}"
+            ),
+        },
+        mend,
+    }
 }
 
 fn disk(settings: &Settings) -> Finding {

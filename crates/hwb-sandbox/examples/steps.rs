@@ -83,6 +83,7 @@ fn open(directories: Vec<OsString>) -> Result<ContainerSession, Box<dyn Error>> 
         limits: Limits::default(),
         process_limits: Vec::new(),
         shared_memory: 64 << 20,
+        emulator: None,
         lost_owners: LostOwners::Recorded,
     };
     let session = SessionSpec { mounts: Vec::new(), network: Network::Host };

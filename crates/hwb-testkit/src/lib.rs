@@ -3,6 +3,7 @@
 //! - [`tree`]: files in memory that become a folder, a tar.gz or a zip.
 //! - [`project`]: small Python projects and their sdists, and [`backend`], the backend that builds them.
 //! - [`wheel`]: wheels, right ones and wrong ones.
+//! - [`program`]: programs of several machines.
 //! - [`elf`]: native code that needs what it is told to; [`sections`]: such that is nothing but sections.
 //! - [`hostile`]: archives that nobody should unpack.
 //! - [`index`]: a package index on loopback that serves all these.
@@ -23,6 +24,7 @@ pub mod hostile;
 mod http;
 pub mod image;
 pub mod index;
+pub mod program;
 pub mod project;
 pub mod registry;
 pub mod sections;

@@ -4,7 +4,7 @@
 //! - [`pull()`]: from a registry into the store; [`push()`]: the other way. [`login()`] is who is known there.
 //! - [`import()`]: from files into the store; [`export()`]: the other way.
 //! - [`run()`]: a command in an image. `account` is who it runs as.
-//!   `network` is what it reaches.
+//!   `network` is what it reaches, `emulation` by whom it is run on another machine.
 //! - `kept`: runs whose changes are kept under a name, and [`commit()`]: images that are made of them.
 //! - `report`: what is said of an image.
 
@@ -13,6 +13,7 @@ mod catalogue;
 mod choice;
 mod command;
 mod commit;
+pub(crate) mod emulation;
 mod engine;
 mod export;
 mod folder;

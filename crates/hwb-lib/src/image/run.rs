@@ -8,8 +8,8 @@ use std::path::Path;
 use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
-    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Limits, LimitsError, LostOwners,
-    MissingCwd, NetworkProgram, Place, ProcessLimit, Root, RootAccess, Streams,
+    Capabilities, Console, Container, ContainerCommand, ContainerSpec, Emulator, Limits, LimitsError,
+    LostOwners, MissingCwd, NetworkProgram, Place, ProcessLimit, Root, RootAccess, Streams,
 };
 use hwb_sandbox::signals::Relay;
 use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
@@ -22,7 +22,7 @@ use super::command::CommandChoices;
 use super::engine::{Engine, Reaching};
 use super::kept::{self, Kept, RunDocument, RunName};
 use super::pull::Puller;
-use super::{ImageFault, network, reference, registry, unknown, wanted};
+use super::{ImageFault, emulation, network, reference, registry, unknown, wanted};
 use crate::ambient::Ambient;
 use crate::cache;
 use crate::error::{Error, ErrorKind};
@@ -132,7 +132,16 @@ pub fn run(
     let scratch = store.scratch("run")?;
     let changes = kept::changes(scratch.path());
     hwb_store::fs::create_directory(&changes)?;
-    let run = Run { request, image: &image, engine: &engine, layers: &layers, cancel, network_program };
+    let run = Run {
+        request,
+        image: &image,
+        engine: &engine,
+        layers: &layers,
+        cancel,
+        network_program,
+        emulator: emulation::emulator(ambient, engine.holder.ids(), &image.platform),
+        ambient,
+    };
     let ended = run.go(&changes);
     match (kept, &ended) {
         // What did not start changed nothing.
@@ -226,6 +235,9 @@ struct Run<'a> {
     cancel: &'a Cancel,
     /// What connects its network, if that is its own.
     network_program: Option<NetworkProgram>,
+    /// What runs its programs, if this machine does not anyway.
+    emulator: Option<Emulator>,
+    ambient: &'a Ambient,
 }
 
 impl Run<'_> {
@@ -253,7 +265,10 @@ impl Run<'_> {
         let process = match session.run(&command, streams) {
             Ok(process) => process,
             Err(SandboxError::Spawn { program, source }) => {
-                return Ok(Ended { end: not_started(program, source), made: Vec::new() });
+                return Ok(Ended { end: self.not_started(program, source), made: Vec::new() });
+            }
+            Err(error @ SandboxError::Unsupported { .. }) if self.emulator.is_some() => {
+                return Err(Error::from(error).hint(emulation::mend(self.ambient, &self.image.platform)));
             }
             Err(error) => {
                 let hint = limits_hint(&error);
@@ -331,6 +346,7 @@ impl Run<'_> {
             limits: *limits,
             process_limits: process_limits.clone(),
             shared_memory: SHARED_MEMORY,
+            emulator: self.emulator.clone(),
             lost_owners: match self.request.name {
                 Some(_) => LostOwners::Recorded,
                 // Nothing of it outlives the run.
@@ -360,6 +376,18 @@ impl Run<'_> {
         network::resolver(self.request.container.network, &host)
     }
 
+    fn not_started(&self, program: String, source: io::Error) -> RunEnd {
+        let code = if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+        let is_unknown = source.raw_os_error() == Some(emulation::UNKNOWN_PROGRAM);
+        let mut error = Error::new(ErrorKind::Source, ImageFault::NotStarted { program, source });
+        let platform = &self.image.platform;
+        if is_unknown && !emulation::is_native(platform) {
+            let mend = emulation::mend(self.ambient, platform);
+            error = error.hint(format!("it is a program for {platform}: {mend}"));
+        }
+        RunEnd::NotStarted { code, error }
+    }
+
     fn streams(&self) -> Result<Streams, Error> {
         match self.request.streaming {
             Streaming::Terminal(console) => {
@@ -387,10 +415,4 @@ fn stream_fault(source: io::Error) -> Error {
 fn limits_hint(error: &SandboxError) -> Option<&'static str> {
     let SandboxError::Unsupported { source: Some(source), .. } = error else { return None };
     source.get_ref()?.downcast_ref::<LimitsError>()?.hint()
-}
-
-fn not_started(program: String, source: io::Error) -> RunEnd {
-    let code = if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-    let error = Error::new(ErrorKind::Source, ImageFault::NotStarted { program, source });
-    RunEnd::NotStarted { code, error }
 }

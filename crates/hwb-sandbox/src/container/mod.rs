@@ -20,6 +20,7 @@
 
 mod attend;
 mod capability;
+mod emulator;
 mod group;
 mod holder;
 mod ids;
@@ -30,6 +31,7 @@ pub(crate) mod wire;
 
 pub use self::attend::Console;
 pub use self::capability::{Capabilities, Capability, ParseCapabilityError};
+pub use self::emulator::{ElfMachine, ElfOrder, ElfWidth, Emulator};
 pub use self::group::{LimitsError, can_limit};
 pub use self::holder::{Holder, WorkProcess};
 pub use self::ids::{IdRange, Ids, IdsAnswer, IdsError, Person, available, candidates};

@@ -4,6 +4,7 @@ use hwb_ident::{GuestPath, HostPath};
 use serde::{Deserialize, Serialize};
 
 use super::capability::Capabilities;
+use super::emulator::Emulator;
 use crate::spec::Mount;
 
 /// A container before its first command; [`SessionSpec`](crate::SessionSpec) has the rest, which other strategies know
@@ -26,6 +27,9 @@ pub struct ContainerSpec {
     pub process_limits: Vec<ProcessLimit>,
     /// How much fits into `/dev/shm`, in bytes.
     pub shared_memory: u64,
+    /// What runs programs of another machine, registered for the containers of the holder alone; not with
+    /// [`Ids::Same`](super::Ids::Same), which has the machine's register only. `None` for whatever the machine runs.
+    pub emulator: Option<Emulator>,
     /// What becomes of owners that cannot be had, with [`Ids::Single`](super::Ids::Single).
     pub lost_owners: LostOwners,
 }

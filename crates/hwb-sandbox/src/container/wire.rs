@@ -201,6 +201,7 @@ mod tests {
                 limits: Limits::default(),
                 process_limits: Vec::new(),
                 shared_memory: 1 << 20,
+                emulator: None,
                 lost_owners: LostOwners::Recorded,
             },
             mounts: Vec::new(),

@@ -15,6 +15,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::container::Filters;
+use super::emulators::Emulators;
 use super::namespaces::{limit, map_one};
 use super::request::{Guarantee, Report};
 use super::{Work, container, wakeup};
@@ -87,7 +88,7 @@ pub(super) fn main(args: impl IntoIterator<Item = OsString>, works: &[Work]) -> 
     let mut filters = Filters::default();
     // While hwb makes up its order.
     filters.expect(request.mapping);
-    match serve(socket, wakeup, &mut filters) {
+    match serve(socket, wakeup, (&mut filters, Emulators::new(request.mapping))) {
         None => ExitCode::SUCCESS,
         Some(Task::Command { order, channel, streams }) => match filters.of(&order) {
             Some(filter) => container::main(&order, &filter, channel, streams),
@@ -160,7 +161,11 @@ enum Task {
 }
 
 /// Starts what is ordered until nobody can order any more. Returns a task in the copies that are to do it.
-fn serve(socket: OwnedFd, wakeup: OwnedFd, filters: &mut Filters) -> Option<Task> {
+fn serve(
+    socket: OwnedFd,
+    wakeup: OwnedFd,
+    (filters, mut emulators): (&mut Filters, Emulators),
+) -> Option<Task> {
     let mut running: Vec<(Pid, OwnedFd)> = Vec::new();
     loop {
         let mut fds = [PollFd::new(&wakeup, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
@@ -187,6 +192,11 @@ fn serve(socket: OwnedFd, wakeup: OwnedFd, filters: &mut Filters) -> Option<Task
         let (order, channel, streams) = wire::next_order(&socket).ok()??;
         let namespaces = match &order {
             Order::Command(order) => {
+                if let Err(error) = emulators.have(order.container.emulator.as_ref()) {
+                    let report = Report::unsupported(Guarantee::Emulator, &error);
+                    let _nobody_listens = wire::answer(&channel, &Answer::Refused(report), &[]);
+                    continue;
+                }
                 // Made before the copy, so that the next one has it too.
                 let _kept = filters.of(order);
                 container::namespaces(order)

@@ -8,6 +8,7 @@
 //! It answers hwb once, on a pipe of its own, with a `Report`.
 
 mod container;
+mod emulators;
 mod holder;
 mod layer;
 mod namespaces;

@@ -130,6 +130,7 @@ pub(crate) enum Guarantee {
     SystemFiles,
     CallFilter,
     Limits,
+    Emulator,
 }
 
 impl Guarantee {
@@ -147,6 +148,7 @@ impl Guarantee {
             Self::SystemFiles => "a /proc of its own",
             Self::CallFilter => "a filter of system calls",
             Self::Limits => "limits of a container",
+            Self::Emulator => "an emulator of its own",
         }
     }
 }

@@ -105,6 +105,7 @@ impl Fixture {
             limits: Limits::default(),
             process_limits: Vec::new(),
             shared_memory: 1 << 20,
+            emulator: None,
             lost_owners: LostOwners::Recorded,
         }
     }

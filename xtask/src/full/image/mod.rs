@@ -8,6 +8,7 @@
 //! - [`checks`]: what is run, and what must come of it.
 //! - [`committed`]: what a run changed, as an image, and what [`engines`] of others make of it.
 //! - [`network`]: what is reached from networks of a container's own.
+//! - [`foreign`]: programs of other machines.
 //! - [`escapes`]: ways out of a container, which the tests of the sandbox try.
 
 use std::fmt::Write as _;
@@ -27,6 +28,7 @@ mod checks;
 mod committed;
 pub(super) mod engines;
 mod escapes;
+mod foreign;
 mod network;
 pub(super) mod origin;
 pub(super) mod person;
@@ -58,7 +60,7 @@ struct Setting {
 #[derive(Debug)]
 struct Outcome {
     who: Who,
-    /// In the order of [`CHECKS`] and [`network::names`].
+    /// In the order of [`CHECKS`], [`network::names`] and [`foreign::names`].
     found: Vec<Found>,
     /// In the order of [`LOOKS`].
     seen: Vec<Found>,
@@ -79,7 +81,10 @@ enum Found {
 
 /// Runs all of it.
 pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Section> {
-    let origin = Origin::start(workspace, &["docker.io", "passt", "podman", "runc", "slirp4netns", "umoci"])?;
+    let origin = Origin::start(
+        workspace,
+        &["docker.io", "passt", "podman", "qemu-user-static", "runc", "slirp4netns", "umoci"],
+    )?;
     let tree = Debians::new(workspace).with(&PACKAGES.into())?;
     let setting = Setting {
         hwb: workspace.hwb(program.binary)?,
@@ -94,6 +99,7 @@ pub(super) fn run(workspace: &Workspace, program: Program) -> anyhow::Result<Sec
         let person = Person::create(who, &setting.hwb)?;
         let mut found = examine(&setting, &person, who).with_context(|| who.name())?;
         found.extend(network::examine(&setting, &person).with_context(|| who.name())?);
+        found.extend(foreign::examine(&person, who));
         let seen = be_seen(&judges, &origin, &setting, (&person, who));
         outcomes.push(Outcome { who, found, seen, escapes: escaping.run(who, &person) });
     }
@@ -177,7 +183,8 @@ fn report(outcomes: &[Outcome]) -> Section {
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     let names: Vec<_> = outcomes.iter().map(|outcome| outcome.who.name()).collect();
     line(format!("| | {} |\n| --- |{}", names.join(" | "), " --- |".repeat(names.len())));
-    let checks = CHECKS.iter().map(|check| check.name.to_owned()).chain(network::names());
+    let checks =
+        CHECKS.iter().map(|check| check.name.to_owned()).chain(network::names()).chain(foreign::names());
     let rows = checks.chain(LOOKS.iter().map(|(name, _)| (*name).to_owned()));
     let rows: Vec<String> = rows.collect();
     for (number, name) in rows.iter().enumerate() {

@@ -58,7 +58,7 @@ fn foreign() -> MountAttrFlags {
 }
 
 /// A file system of the kernel's, not yet attached.
-fn file_system(
+pub(in crate::helper) fn file_system(
     kind: &str,
     options: &[(&str, Option<&str>)],
     attributes: MountAttrFlags,

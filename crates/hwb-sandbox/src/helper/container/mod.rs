@@ -19,6 +19,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags};
 
 pub(super) use self::command::set_capabilities;
+pub(super) use self::furnish::file_system;
+
 use self::command::{Ask, Place};
 use self::furnish::{Furniture, Terminal};
 use self::target::Targets;

@@ -1,6 +1,7 @@
 //! `hwb image`, with a registry of the test; [`run`] is about commands in images, [`kept`] about what they leave,
 //! [`pruned`] about what is removed.
 
+mod foreign;
 mod kept;
 mod pruned;
 mod run;
