@@ -267,11 +267,8 @@ impl Run<'_> {
             Err(SandboxError::Spawn { program, source }) => {
                 return Ok(Ended { end: self.not_started(program, source), made: Vec::new() });
             }
-            Err(error @ SandboxError::Unsupported { .. }) if self.emulator.is_some() => {
-                return Err(Error::from(error).hint(emulation::mend(self.ambient, &self.image.platform)));
-            }
             Err(error) => {
-                let hint = limits_hint(&error);
+                let hint = limits_hint(&error).or_else(|| self.emulator_hint(&error));
                 return Err(hint.into_iter().fold(error.into(), Error::hint));
             }
         };
@@ -376,6 +373,13 @@ impl Run<'_> {
         network::resolver(self.request.container.network, &host)
     }
 
+    /// What helps where an emulator cannot be registered.
+    fn emulator_hint(&self, error: &SandboxError) -> Option<&'static str> {
+        let is_refused = self.emulator.is_some() && matches!(error, SandboxError::Unsupported { .. });
+        is_refused.then(|| emulation::mend(self.ambient, &self.image.platform))
+    }
+
+    /// The end of a command that did not begin.
     fn not_started(&self, program: String, source: io::Error) -> RunEnd {
         let code = if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
         let is_unknown = source.raw_os_error() == Some(emulation::UNKNOWN_PROGRAM);

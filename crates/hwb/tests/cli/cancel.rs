@@ -116,7 +116,7 @@ fn two_builds_of_one_source_in_one_cache() {
     assert_eq!(second.wait().unwrap().code(), Some(130));
     assert!(!running(&context).is_empty(), "the first build goes on");
     let cleaned = context.run(["cache", "clean"]).success();
-    assert!(cleaned.stdout.contains("Left alone, as a build uses it: "), "{cleaned}");
+    assert!(cleaned.stdout.contains("Left alone, as another hwb is running: "), "{cleaned}");
     assert!(!running(&context).is_empty(), "the first build goes on");
     signal(&first, "INT");
     drop(first.stderr.take());
