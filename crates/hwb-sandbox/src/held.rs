@@ -93,7 +93,7 @@ impl Remote {
         match wire::next_answer(&self.channel)? {
             None => return Ok(true),
             Some((Answer::Ended(status), _)) => self.status = self.status.or(Some(status)),
-            Some((Answer::Unmapped | Answer::Ready | Answer::Started { .. } | Answer::Refused(_), _)) => {}
+            Some((Answer::Mapped | Answer::Ready | Answer::Started { .. } | Answer::Refused(_), _)) => {}
         }
         Ok(false)
     }

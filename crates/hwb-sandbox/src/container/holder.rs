@@ -16,11 +16,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use super::ids::{IdRange, Ids};
+use super::keeper::Keeper;
 use super::strategy::NAME;
 use super::wire::{self, Answer, Order};
 use crate::cancel::Cancel;
 use crate::held::Remote;
-use crate::helper::{Guarantee, HELPER_ARGUMENT, HOLDER, Mapping};
+use crate::helper::{Guarantee, HELPER_ARGUMENT, HOLDER, Mapping, Report, limit};
 use crate::host::{HostCommand, Started};
 use crate::os::{self, Extent, Prelude};
 use crate::process::{on_lasting_thread, refusal};
@@ -62,17 +63,16 @@ impl Holder {
             _ => spawn(error),
         })?;
         let holder = Self { ids, child, socket };
-        loop {
-            match wire::next_answer(&holder.socket).map_err(spawn)? {
-                Some((Answer::Ready, _)) => return Ok(Arc::new(holder)),
-                Some((Answer::Unmapped, _)) => {
-                    holder.map()?;
-                    wire::answer(&holder.socket, &Answer::Ready, &[]).map_err(spawn)?;
-                }
-                Some((Answer::Refused(report), _)) => return Err(refusal(NAME, report, program())),
-                Some((Answer::Started { .. } | Answer::Ended(_), _)) | None => {
-                    return Err(spawn(io::ErrorKind::InvalidData.into()));
-                }
+        // Kept until the holder is in there itself.
+        let _keeper = match &holder.ids {
+            Ids::Ranges { users, groups } => Some(holder.map(users, groups)?),
+            Ids::Same | Ids::Single => None,
+        };
+        match wire::next_answer(&holder.socket).map_err(spawn)? {
+            Some((Answer::Ready, _)) => Ok(Arc::new(holder)),
+            Some((Answer::Refused(report), _)) => Err(refusal(NAME, report, program())),
+            Some((Answer::Mapped | Answer::Started { .. } | Answer::Ended(_), _)) | None => {
+                Err(spawn(io::ErrorKind::InvalidData.into()))
             }
         }
     }
@@ -82,21 +82,26 @@ impl Holder {
         &self.ids
     }
 
-    /// Maps ranges of ids, by the two programs of the system that may. They run at the same time: each needs longer to
-    /// start than for its work.
-    fn map(&self) -> Result<(), SandboxError> {
-        let Ids::Ranges { users, groups } = &self.ids else { return Ok(()) };
-        let cancel = Cancel::new().map_err(|source| unsupported(Guarantee::Ids, source))?;
+    /// Gives it a user namespace with ranges of ids, which two programs of the system may map. They run at the same time,
+    /// and while the holder is loaded: each needs longer to start than for its work.
+    fn map(&self, users: &[IdRange], groups: &[IdRange]) -> Result<Keeper, SandboxError> {
+        let refused = |source| unsupported(Guarantee::Ids, source);
+        let keeper = Keeper::start().map_err(|error| {
+            refusal(NAME, Report::unsupported(Guarantee::Ids, &limit(error)), String::new())
+        })?;
+        let cancel = Cancel::new().map_err(refused)?;
         let started = [("newuidmap", users), ("newgidmap", groups)]
-            .map(|(program, ranges)| Started::new(&mapper(program, self.child.id(), ranges)));
+            .map(|(program, ranges)| Started::new(&mapper(program, keeper.number(), ranges)));
         for mapper in started {
             let output = mapper?.finish(&cancel)?;
             if output.status != ExitStatus::Code(0) {
                 let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(unsupported(Guarantee::Ids, io::Error::other(said)));
+                return Err(refused(io::Error::other(said)));
             }
         }
-        Ok(())
+        let namespace = keeper.namespace().map_err(refused)?;
+        wire::answer(&self.socket, &Answer::Mapped, &[namespace.as_fd()]).map_err(refused)?;
+        Ok(keeper)
     }
 
     /// Gives an order, and waits until it is begun.
@@ -121,7 +126,7 @@ impl Holder {
                 while wire::next_answer(&channel).map_err(spawn)?.is_some() {}
                 Err(refusal(NAME, report, program.to_owned()))
             }
-            Some((Answer::Unmapped | Answer::Ready | Answer::Ended(_), _)) | None => {
+            Some((Answer::Mapped | Answer::Ready | Answer::Ended(_), _)) | None => {
                 Err(spawn(io::ErrorKind::UnexpectedEof.into()))
             }
         }
@@ -208,12 +213,12 @@ impl WorkProcess {
     }
 }
 
-/// Gives the process `holder` ranges of ids.
-fn mapper(program: &str, holder: u32, ranges: &[IdRange]) -> HostCommand {
+/// Gives the namespace of `process` ranges of ids.
+fn mapper(program: &str, process: u32, ranges: &[IdRange]) -> HostCommand {
     let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
     HostCommand {
         program: program.into(),
-        args: std::iter::once(holder).chain(numbers).map(|number| number.to_string().into()).collect(),
+        args: std::iter::once(process).chain(numbers).map(|number| number.to_string().into()).collect(),
         env: BTreeMap::from([("PATH".into(), MAPPERS.into())]),
         cwd: "/".into(),
         input: Vec::new(),

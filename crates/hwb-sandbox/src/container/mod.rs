@@ -24,6 +24,7 @@ mod emulator;
 mod group;
 mod holder;
 mod ids;
+mod keeper;
 pub(crate) mod network;
 mod spec;
 mod strategy;

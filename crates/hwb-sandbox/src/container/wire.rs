@@ -88,8 +88,8 @@ pub(crate) enum StreamOrder {
 /// What is said of a started process, on its channel; its end says that it and everything it started is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The holder waits for its ids to be mapped.
-    Unmapped,
+    /// To the holder: the user namespace that it is to enter, which has its ids, comes along.
+    Mapped,
     /// The holder takes orders.
     Ready,
     /// The command runs. With a terminal, its other end comes along; a network comes itself.

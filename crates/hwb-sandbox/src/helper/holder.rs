@@ -5,14 +5,14 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::{Gid, Uid};
 use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::container::Filters;
 use super::emulators::Emulators;
@@ -137,13 +137,13 @@ fn enter_ids(mapping: Mapping, socket: &OwnedFd) -> io::Result<()> {
             map_one((0, user), (0, group))?;
         }
         Mapping::Ranges => {
-            os::unshare(UnshareFlags::NEWUSER).map_err(limit)?;
-            wire::answer(socket, &Answer::Unmapped, &[])?;
-            // The programs that may map ranges are not for processes inside.
-            match wire::next_answer(socket)? {
-                Some((Answer::Ready, _)) => {}
+            let namespace = match wire::next_answer(socket)? {
+                Some((Answer::Mapped, descriptors)) => descriptors.into_iter().next(),
                 _ => return Err(io::ErrorKind::Interrupted.into()),
-            }
+            };
+            let namespace = namespace.ok_or(io::ErrorKind::InvalidData)?;
+            let kind = Some(LinkNameSpaceType::User);
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), kind)?;
             rustix::thread::set_thread_groups(&[])?;
         }
     }

@@ -36,6 +36,7 @@ use crate::signals::{self, Again};
 pub use self::work::Work;
 
 pub(crate) use self::holder::{HOLDER, Mapping};
+pub(crate) use self::namespaces::limit;
 pub(crate) use self::request::{Guarantee, Report, Request};
 pub(crate) use self::root::Kind;
 

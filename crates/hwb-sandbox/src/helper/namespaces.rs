@@ -62,7 +62,7 @@ pub(super) fn map_one(user: (u32, u32), group: (u32, u32)) -> io::Result<()> {
 }
 
 /// A kernel that has no namespaces left says that there is no space, which sounds like a disk; older ones said it so.
-pub(super) fn limit(error: io::Error) -> io::Error {
+pub(crate) fn limit(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ENOSPC) => io::Error::from_raw_os_error(libc::EUSERS),
         _ => error,

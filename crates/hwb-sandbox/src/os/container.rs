@@ -18,14 +18,45 @@ use crate::seccomp::Instruction;
 #[expect(unsafe_code, reason = "no safe wrapper")]
 pub(crate) fn clone_process(namespaces: UnshareFlags) -> io::Result<Option<Pid>> {
     let flags = i64::from(namespaces.bits()) | i64::from(libc::SIGCHLD);
-    // SAFETY: the helper has one thread, so that no lock is held in the copy by a thread that is not there; nothing of
-    // the memory is shared, and no stack is given: the copy goes on where this process is.
+    // SAFETY: the helper has one thread, so that no lock is held in the copy by a thread that is not there, and a keeper
+    // of a namespace takes none; nothing of the memory is shared, and no stack is given: the copy goes on where this
+    // process is.
     let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0_i64, 0_i64, 0_i64, 0_i64) };
     match i32::try_from(result) {
         Ok(0) => Ok(None),
         Ok(number) if number > 0 => Ok(Pid::from_raw(number)),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Starts a process in a new user namespace that only waits for the end of `wait`.
+///
+/// It may be called where there are other threads: the copy makes system calls, and never returns.
+pub(crate) fn keep_user_namespace(wait: &OwnedFd) -> io::Result<Pid> {
+    if let Some(process) = clone_process(UnshareFlags::NEWUSER)? {
+        return Ok(process);
+    }
+    // Whatever else is open here must not stay so because of this process.
+    if super::duplicate_to(wait, 0).is_ok() && close_from(1) {
+        while rustix::io::read(rustix::stdio::stdin(), &mut [0; 1]) == Err(rustix::io::Errno::INTR) {}
+    }
+    leave()
+}
+
+/// Closes every descriptor from `first` on; whether that could be done.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn close_from(first: RawFd) -> bool {
+    let (from, to) = (i64::from(first), i64::from(u32::MAX));
+    // SAFETY: takes three numbers; the process uses none of these descriptors any more.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0_i64) };
+    result == 0
+}
+
+/// Ends this process, and leaves everything as it is.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn leave() -> ! {
+    // SAFETY: nothing runs afterwards that could miss what was not done.
+    unsafe { libc::_exit(0) }
 }
 
 /// Adds attributes to a mount, for root too; mount_setattr(2), since Linux 5.12.

@@ -19,8 +19,8 @@ use crate::signals::Again;
 mod container;
 
 pub(crate) use self::container::{
-    Question, answer_question, clone_process, execute, filter_calls, filter_calls_and_ask, next_question,
-    restrict,
+    Question, answer_question, clone_process, execute, filter_calls, filter_calls_and_ask,
+    keep_user_namespace, next_question, restrict,
 };
 
 /// Where a command finds its control pipe.
