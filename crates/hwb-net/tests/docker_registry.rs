@@ -30,7 +30,7 @@ fn settings() -> RegistrySettings {
     }
 }
 
-fn open(settings: RegistrySettings) -> Registry {
+fn open(settings: RegistrySettings) -> Registry<'static> {
     Registry::open(settings, &Cancel::new().unwrap(), |_| {}).unwrap()
 }
 

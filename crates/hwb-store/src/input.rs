@@ -42,13 +42,23 @@ impl InputFile {
     pub fn open(path: &Path) -> Result<Self, FsError> {
         let open = || {
             let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
+            if !file.metadata()?.is_file() {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
             }
-            Ok(Self { path: path.to_owned(), file, state: metadata.into() })
+            Ok(file)
         };
-        open().map_err(FsError::open(path))
+        Self::of(&open().map_err(FsError::open(path))?, path)
+    }
+
+    /// Takes a file that is open for reading already; `path` is what it is called.
+    ///
+    /// # Errors
+    ///
+    /// If nothing can be known of it.
+    pub fn of(file: &File, path: &Path) -> Result<Self, FsError> {
+        let state = file.metadata().map_err(FsError::read(path))?.into();
+        let file = file.try_clone().map_err(FsError::read(path))?;
+        Ok(Self { path: path.to_owned(), file, state })
     }
 
     /// Makes sure that nobody has written to the file since it was opened, as far as its length and its time tell.

@@ -337,8 +337,13 @@ impl Workshop<'_> {
             return Ok(report);
         }
         let path = self.request.out_dir.join(&report.file);
-        let failed =
-            |source| Error::new(ErrorKind::Machine, RepairFault::Write { path: path.clone(), source });
+        let failed = |source| {
+            let kind = match source {
+                OutputError::Unreadable(_) => ErrorKind::Internal,
+                _ => ErrorKind::Machine,
+            };
+            Error::new(kind, RepairFault::Write { path: path.clone(), source })
+        };
         let folder = &self.request.out_dir;
         hwb_store::fs::create_directory(folder).map_err(|source| failed(source.into()))?;
         let digest = wheel.publish(&path, || input.check_unchanged()).map_err(failed)?;

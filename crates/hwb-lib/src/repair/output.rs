@@ -7,8 +7,9 @@ use std::path::Path;
 use hwb_archive::zip::Source;
 use hwb_ident::{Digest, Hasher};
 use hwb_repair::repair::write::Repaired;
-use hwb_store::FsError;
 use hwb_store::fs::write_atomic_with;
+use hwb_store::{FsError, InputFile};
+use hwb_wheel::{Wheel, WheelError};
 
 /// What comes of a wheel.
 #[derive(Debug)]
@@ -33,6 +34,9 @@ pub(super) enum OutputError {
     /// The copy of the old one.
     #[error("the wheel cannot be copied")]
     Copy(#[source] io::Error),
+    /// What was written is no wheel.
+    #[error("the new wheel cannot be read again")]
+    Unreadable(#[source] WheelError),
 }
 
 impl NewWheel<'_> {
@@ -56,12 +60,23 @@ impl NewWheel<'_> {
         check: impl FnOnce() -> Result<(), FsError>,
     ) -> Result<Digest, OutputError> {
         write_atomic_with(path, |file: &File| {
+            let is_new = matches!(self, Self::Repaired(_));
             let out = Hashed { out: BufWriter::with_capacity(1 << 16, file), hasher: Hasher::new() };
             let digest = self.write(out)?.hasher.finish();
             check()?;
+            if is_new {
+                read_again(path, file)?;
+            }
             Ok(digest)
         })
     }
+}
+
+/// Reads what describes a new wheel, as whoever installs it does; its code was audited before.
+fn read_again(path: &Path, file: &File) -> Result<(), OutputError> {
+    let written = InputFile::of(file, path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Wheel::read(&name, Source::of(&written)).map(drop).map_err(OutputError::Unreadable)
 }
 
 /// Passes bytes on, and takes their digest.
