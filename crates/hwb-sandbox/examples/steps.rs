@@ -21,7 +21,7 @@ use std::time::Instant;
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
     Capabilities, Container, ContainerCommand, ContainerSession, ContainerSpec, Holder, Limits, LostOwners,
-    MissingCwd, Person, Place, Root, RootAccess, Streams, User, candidates,
+    MissingCwd, OldSockets, Person, Place, Root, RootAccess, Streams, User, candidates,
 };
 use hwb_sandbox::{Cancel, Control, ExecSpec, Network, OutputSink, Running as _, SessionSpec, Stream};
 
@@ -85,6 +85,7 @@ fn open(directories: Vec<OsString>) -> Result<ContainerSession, Box<dyn Error>> 
         shared_memory: 64 << 20,
         emulator: None,
         lost_owners: LostOwners::Recorded,
+        old_sockets: OldSockets::Refused,
     };
     let session = SessionSpec { mounts: Vec::new(), network: Network::Host };
     Ok(Container::new(holder, spec).open(&session)?)

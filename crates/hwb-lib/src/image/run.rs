@@ -9,7 +9,7 @@ use hwb_ident::{GuestPath, HostPath, ImagePlatform, Timestamp};
 use hwb_oci::RunConfig;
 use hwb_sandbox::container::{
     Capabilities, Console, Container, ContainerCommand, ContainerSpec, Emulator, Limits, LimitsError,
-    LostOwners, MissingCwd, NetworkProgram, Place, ProcessLimit, Root, RootAccess, Streams,
+    LostOwners, MissingCwd, NetworkProgram, OldSockets, Place, ProcessLimit, Root, RootAccess, Streams,
 };
 use hwb_sandbox::signals::Relay;
 use hwb_sandbox::{Cancel, Control, ExecSpec, ExitStatus, Network, SandboxError, SessionSpec};
@@ -348,6 +348,10 @@ impl Run<'_> {
                 Some(_) => LostOwners::Recorded,
                 // Nothing of it outlives the run.
                 None => LostOwners::Forgotten,
+            },
+            old_sockets: match self.image.platform.architecture() {
+                "386" => OldSockets::Made,
+                _ => OldSockets::Refused,
             },
         }
     }

@@ -40,7 +40,7 @@ pub use self::network::{
     FORWARDING_RESOLVER, IsolatedNetwork, NetworkProgram, NetworkProgramKind, probe_tap_device,
 };
 pub use self::spec::{
-    ContainerSpec, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, ParseResourceError, Place, ProcessLimit,
-    Resource, Root, RootAccess, User,
+    ContainerSpec, Limits, LostOwners, MissingCwd, OWNER_ATTRIBUTE, OldSockets, ParseResourceError, Place,
+    ProcessLimit, Resource, Root, RootAccess, User,
 };
 pub use self::strategy::{Container, ContainerCommand, ContainerProcess, ContainerSession, Streams};

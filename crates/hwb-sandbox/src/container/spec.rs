@@ -32,6 +32,18 @@ pub struct ContainerSpec {
     pub emulator: Option<Emulator>,
     /// What becomes of owners that cannot be had, with [`Ids::Single`](super::Ids::Single).
     pub lost_owners: LostOwners,
+    /// What becomes of sockets that 32-bit programs want by the old call.
+    pub old_sockets: OldSockets,
+}
+
+/// What `socketcall` does, the only way to a socket that an old C library of 32-bit x86 knows. Which family it asks for
+/// lies behind a pointer, where the filter of calls cannot look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OldSockets {
+    /// It makes none.
+    Refused,
+    /// It makes them, of every family: for images of such programs.
+    Made,
 }
 
 /// What becomes of the owner that a command gives a file where there is one id.

@@ -186,7 +186,7 @@ pub(crate) fn next_order(from: &OwnedFd) -> io::Result<Option<(Order, OwnedFd, V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Capabilities, Limits, LostOwners, Root, RootAccess};
+    use crate::container::{Capabilities, Limits, LostOwners, OldSockets, Root, RootAccess};
 
     #[test]
     fn orders_and_answers_arrive_with_their_descriptors() {
@@ -203,6 +203,7 @@ mod tests {
                 shared_memory: 1 << 20,
                 emulator: None,
                 lost_owners: LostOwners::Recorded,
+                old_sockets: OldSockets::Refused,
             },
             mounts: Vec::new(),
             network: Network::Host,

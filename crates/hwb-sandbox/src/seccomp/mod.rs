@@ -6,7 +6,7 @@
 //! - a call newer than the table does not exist (`ENOSYS`), so that a C library falls back to the older one;
 //! - so does `clone3`, whose flags a filter cannot see; `clone` may make no namespaces;
 //! - nor does the part of `socketcall` that makes a socket, whose family a filter cannot see: a 64-bit program could make
-//!   this 32-bit call too, and pass by what is said of `socket`;
+//!   this 32-bit call too, and pass by what is said of `socket`. [`OldSockets::Made`] has it, for 32-bit programs;
 //! - with [`Owners::Forged`] and [`Owners::Recorded`], calls that change owners succeed and do nothing.
 //!
 //! Arguments are compared as the kernel will see them, in 32 bits: a family of sockets does not become another one by
@@ -21,7 +21,7 @@ mod table;
 pub(crate) use self::program::{Instruction, program};
 pub(crate) use self::table::Architecture;
 
-use crate::container::Capabilities;
+use crate::container::{Capabilities, OldSockets};
 
 /// What happens to calls that give a file or the process to somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(crate) struct Policy {
     /// Some calls are allowed to those who have a capability.
     pub(crate) capabilities: Capabilities,
     pub(crate) owners: Owners,
+    pub(crate) old_sockets: OldSockets,
 }
 
 /// What is answered to a call.

@@ -130,11 +130,12 @@ fn among(values: &[u32], yes: Instruction, no: Instruction) -> Vec<Instruction> 
 mod tests {
     use super::super::Owners;
     use super::*;
-    use crate::container::Capabilities;
+    use crate::container::{Capabilities, OldSockets};
 
     const ALL: [Architecture; 4] =
         [Architecture::X86_64, Architecture::X86, Architecture::Aarch64, Architecture::Arm];
-    const DEFAULT: Policy = Policy { capabilities: Capabilities::DOCKER, owners: Owners::Real };
+    const DEFAULT: Policy =
+        Policy { capabilities: Capabilities::DOCKER, owners: Owners::Real, old_sockets: OldSockets::Refused };
 
     /// What the kernel would do.
     fn run(program: &[Instruction], audit: u32, number: u32, argument: u64) -> u32 {
@@ -249,6 +250,8 @@ mod tests {
             let audit = Architecture::X86.audit_number();
             assert_eq!(run(&program, audit, number, part), expect, "{part:#x}");
         }
+        let old = super::program(&ALL, Policy { old_sockets: OldSockets::Made, ..DEFAULT });
+        assert_eq!(run(&old, Architecture::X86.audit_number(), number, 1), ALLOW);
     }
 
     #[test]

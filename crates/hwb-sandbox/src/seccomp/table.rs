@@ -1,7 +1,7 @@
 //! The table of calls, and what a policy makes of it.
 
 use super::{Owners, Policy, Verdict};
-use crate::container::Capability;
+use crate::container::{Capability, OldSockets};
 
 /// One line for each call that the kernel has; the file says what stands in it.
 const TABLE: &str = include_str!("../../data/syscalls.txt");
@@ -99,6 +99,7 @@ fn verdict(name: &str, rule: &str, policy: Policy) -> Verdict {
         "clone3" => MISSING,
         "personality" => Verdict::Personality,
         "socket" => Verdict::Socket,
+        "socketcall" if policy.old_sockets == OldSockets::Made => Verdict::Allow,
         "socketcall" => Verdict::SocketCall,
         capabilities if capabilities.split('+').any(has) => Verdict::Allow,
         _ => REFUSED,
@@ -152,7 +153,8 @@ mod tests {
     use super::*;
     use crate::container::Capabilities;
 
-    const DEFAULT: Policy = Policy { capabilities: Capabilities::DOCKER, owners: Owners::Real };
+    const DEFAULT: Policy =
+        Policy { capabilities: Capabilities::DOCKER, owners: Owners::Real, old_sockets: OldSockets::Refused };
 
     #[test]
     fn numbers_are_those_of_this_machine() {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use hwb_ident::{GuestPath, HostPath};
 use hwb_sandbox::container::{
     Capabilities, Container, ContainerCommand, ContainerSession, ContainerSpec, Holder, Ids, IdsAnswer,
-    Limits, LostOwners, MissingCwd, NetworkProgram, NetworkProgramKind, Person, Place, Root, RootAccess,
-    Streams, User, available,
+    Limits, LostOwners, MissingCwd, NetworkProgram, NetworkProgramKind, OldSockets, Person, Place, Root,
+    RootAccess, Streams, User, available,
 };
 use hwb_sandbox::{
     Access, Cancel, Control, ExecSpec, ExitStatus, Mount, Network, Running as _, SandboxError, SessionSpec,
@@ -107,6 +107,7 @@ impl Fixture {
             shared_memory: 1 << 20,
             emulator: None,
             lost_owners: LostOwners::Recorded,
+            old_sockets: OldSockets::Refused,
         }
     }
 

@@ -29,7 +29,7 @@ use super::namespaces::raise_loopback;
 use super::request::{Guarantee, Report};
 use super::wakeup;
 use crate::container::wire::{self, Answer, CommandOrder, Owners, StreamOrder};
-use crate::container::{Capabilities, LostOwners};
+use crate::container::{Capabilities, LostOwners, OldSockets};
 use crate::os;
 use crate::seccomp::{self, Architecture, Instruction, Policy};
 use crate::session::ExitStatus;
@@ -61,8 +61,8 @@ pub(super) struct Filter {
 impl Filters {
     /// Those of `order`, or nothing for a machine without a table of calls.
     pub(super) fn of(&mut self, order: &CommandOrder) -> Option<Filter> {
-        let capabilities = order.container.capabilities;
-        let mut make = |owners| self.make(Policy { capabilities, owners });
+        let (capabilities, old_sockets) = (order.container.capabilities, order.container.old_sockets);
+        let mut make = |owners| self.make(Policy { capabilities, owners, old_sockets });
         Some(match (order.owners, order.container.lost_owners) {
             (Owners::Many, _) => Filter { init: make(seccomp::Owners::Real)?, asking: None },
             (Owners::One, LostOwners::Forgotten) => {
@@ -81,7 +81,8 @@ impl Filters {
             Mapping::None | Mapping::Ranges => seccomp::Owners::Real,
             Mapping::Single => seccomp::Owners::Forged,
         };
-        let _kept = self.make(Policy { capabilities: Capabilities::usual(Network::Host), owners });
+        let capabilities = Capabilities::usual(Network::Host);
+        let _kept = self.make(Policy { capabilities, owners, old_sockets: OldSockets::Refused });
     }
 
     fn make(&mut self, policy: Policy) -> Option<Vec<Instruction>> {
