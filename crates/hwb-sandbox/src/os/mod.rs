@@ -213,6 +213,13 @@ pub(crate) fn restore_default(signal: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Lets every signal do what it does by default, those too that were ignored when hwb was started (nohup).
+pub(crate) fn restore_all_defaults() -> io::Result<()> {
+    // Those after them are the C library's and programs' own.
+    let signals = libc::SIGHUP..=libc::SIGSYS;
+    signals.filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)).try_for_each(restore_default)
+}
+
 #[expect(unsafe_code, reason = "a C structure without a constructor")]
 fn default_action() -> libc::sigaction {
     // SAFETY: all zeroes is a valid `sigaction`: no flags, an empty mask, the default action.

@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         ("says_what_could_not_be_started", says_what_could_not_be_started),
         ("holds_a_conversation", holds_a_conversation),
         ("passes_signals_on", passes_signals_on),
+        ("ignores_no_signals", ignores_no_signals),
         ("has_a_terminal", has_a_terminal),
         ("keeps_a_terminal_that_nobody_uses", keeps_a_terminal_that_nobody_uses),
         ("lends_a_console", lends_a_console),
@@ -421,6 +422,14 @@ fn passes_signals_on(fixture: &Fixture) {
         let status = Box::new(running).wait(&cancel, None, &mut transcript).unwrap();
         assert_eq!((transcript.0.as_str(), status), (format!("got {word}\n").as_str(), ExitStatus::Code(3)));
     }
+}
+
+/// What hwb was told to ignore when it was started, as by nohup, is not the container's to ignore.
+fn ignores_no_signals(fixture: &Fixture) {
+    // That of 32 is the C library's.
+    let ignored =
+        "read _ ignored <<E\n$(grep SigIgn /proc/self/status)\nE\necho $((0x$ignored & 0x7fffffff))";
+    fixture.check(ignored, "0\n");
 }
 
 fn has_a_terminal(fixture: &Fixture) {

@@ -133,7 +133,7 @@ impl Place {
         set_capabilities(capabilities).map_err(step("drop capabilities".to_owned()))?;
         rustix::thread::set_no_new_privs(true)
             .map_err(|errno| step("forbid new privileges".to_owned())(errno.into()))?;
-        os::restore_default(libc::SIGPIPE).map_err(step("reset signals".to_owned()))?;
+        os::restore_all_defaults().map_err(step("reset signals".to_owned()))?;
         let asked = ask.map_or(Ok(()), Ask::begin);
         asked.map_err(|error| Report::unsupported(Guarantee::CallFilter, &error))?;
         Err(Report::spawn(&os::execute(program, &self.arguments, &self.environment)))
